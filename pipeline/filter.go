@@ -1,0 +1,62 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+
+	"github.com/occystrap/occystrap/pipeline/tarstream"
+)
+
+// A Filter changes an image on its way, or looks at it. It implements one or
+// more of LayerFilter, ConfigFilter and Finisher.
+type Filter interface {
+	// Recipe identifies what the filter does to its input.
+	Recipe() Recipe
+}
+
+// A Recipe is the identity of a filter's effect: equal recipes turn equal
+// layers into equal layers.
+type Recipe struct {
+	// Key is the filter's name and every option that changes its output, in a
+	// canonical order.
+	Key string
+	// Watch: the filter must see every layer, even one the sink already holds.
+	Watch bool
+}
+
+// A LayerFilter is middleware over the entries of a layer's tar. Layer is
+// called once for every attempt at a layer, from many goroutines; the handler
+// it returns is used by one.
+type LayerFilter interface {
+	Filter
+	// Layer returns the handler that passes on to next what the filter wants
+	// kept. Returning next itself leaves the layer alone.
+	Layer(ctx context.Context, l LayerInfo, next tarstream.Handler) (tarstream.Handler, error)
+}
+
+// A ConfigFilter rewrites image configs. It gets the config after the diff IDs
+// were brought up to date, and must keep fields that it does not know
+// (EditJSON does). Returning equal bytes means no change.
+type ConfigFilter interface {
+	Filter
+	Config(ctx context.Context, config []byte) ([]byte, error)
+}
+
+// A Finisher has a say, or results to give, once all manifests are known and
+// before anything is published. An error fails the run.
+type Finisher interface {
+	Filter
+	Finish(ctx context.Context, manifests []Manifest) error
+}
+
+// LayerInfo is what a filter may know of the layer before it.
+type LayerInfo struct {
+	Layer
+	// Plain opens the layer's plain tar as the source holds it, from the start,
+	// for a second pass.
+	Plain func(ctx context.Context) (io.ReadCloser, error)
+	// PlainOf does the same for any other layer (one of Parents).
+	PlainOf func(ctx context.Context, l Layer) (io.ReadCloser, error)
+	// Note tells the user what the filter did ("12 entries excluded").
+	Note func(message string)
+}

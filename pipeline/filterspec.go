@@ -1,0 +1,126 @@
+package pipeline
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A FilterKind is a filter that a program knows.
+type FilterKind struct {
+	Name    string
+	Options []Option // Source and Sink are not looked at
+	Help    string
+	// New makes the filter; a bad option is a UsageError.
+	New func(FilterOptions) (Filter, error)
+}
+
+// FilterKinds are the filters that a program knows.
+type FilterKinds []FilterKind
+
+// FilterOptions are the options of one -f, by their main name.
+type FilterOptions map[string]string
+
+// New makes the filter that a specification describes:
+//
+//	NAME[:option=value[,option=value…]]
+//
+// A name's case, and whether it has _ or -, do not matter. A piece without "="
+// continues the value before it, comma included, so that pattern=a,b works.
+func (ks FilterKinds) New(spec string) (Filter, error) {
+	name, rest, _ := strings.Cut(spec, ":")
+	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
+	if name == "" {
+		return nil, Usage("Empty filter specification")
+	}
+	var names []string
+	for _, k := range ks {
+		if k.Name == name {
+			opts, err := k.parse(rest)
+			if err != nil {
+				return nil, err
+			}
+			return k.New(opts)
+		}
+		names = append(names, k.Name)
+	}
+	if near := Nearest(name, names); near != "" {
+		return nil, Usage("Unknown filter: %s (did you mean %s?)", name, near)
+	}
+	return nil, Usage("Unknown filter: %s (there are %s)", name, strings.Join(names, ", "))
+}
+
+func (k FilterKind) parse(s string) (FilterOptions, error) {
+	opts := FilterOptions{}
+	last := ""
+	if strings.TrimSpace(s) == "" {
+		return opts, nil
+	}
+	for piece := range strings.SplitSeq(s, ",") {
+		key, value, ok := strings.Cut(piece, "=")
+		if !ok || last != "" && !k.knows(key) && !plainWord(key) {
+			if last == "" {
+				return nil, Usage("Invalid filter option (missing =): %s", piece)
+			}
+			opts[last] += "," + piece
+			continue
+		}
+		name, err := k.option(strings.TrimSpace(key))
+		if err != nil {
+			return nil, err
+		}
+		opts[name] = strings.TrimSpace(value)
+		last = name
+	}
+	return opts, nil
+}
+
+func (k FilterKind) knows(key string) bool {
+	_, err := k.option(strings.TrimSpace(key))
+	return err == nil
+}
+
+// plainWord says whether s could be meant as an option's name; a glob or path
+// with "=" in it continues the value before.
+func plainWord(s string) bool {
+	s = strings.TrimSpace(s)
+	return s != "" && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz_-") == ""
+}
+
+func (k FilterKind) option(key string) (string, error) {
+	var known []string
+	for _, o := range k.Options {
+		if o.Name == key || slices.Contains(o.Aliases, key) {
+			return o.Name, nil
+		}
+		known = append(append(known, o.Name), o.Aliases...)
+	}
+	if near := Nearest(key, known); near != "" {
+		return "", Usage("%s filter has no option %q; did you mean %q?", k.Name, key, near)
+	}
+	return "", Usage("%s filter has no option %q; it takes %s", k.Name, key, strings.Join(known, ", "))
+}
+
+// Bool reads an on/off option; absent is false.
+func (o FilterOptions) Bool(key string) (bool, error) {
+	switch strings.ToLower(o[key]) {
+	case "", "false", "no", "0":
+		return false, nil
+	case "true", "yes", "1":
+		return true, nil
+	}
+	return false, Usage("filter option %s is %q; it takes true or false", key, o[key])
+}
+
+// Int reads a whole number.
+func (o FilterOptions) Int(key string) (v int64, ok bool, err error) {
+	s, ok := o[key]
+	if !ok {
+		return 0, false, nil
+	}
+	v, err = strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, true, Usage("filter option %s is %q; it takes a whole number", key, s)
+	}
+	return v, true, nil
+}

@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A Source is a place that images are read from.
+type Source interface {
+	// Open resolves the names that the source was made for. The caller closes
+	// the graph. No layer is read before Graph.Layers is ranged over.
+	Open(ctx context.Context, q Query) (Graph, error)
+}
+
+// A Query says which part of what a name reaches is wanted.
+type Query struct {
+	Platforms Platforms
+	Missing   Missing
+	Foreign   Foreign
+	// Elsewhere finds the registry that an image came from, for Missing ==
+	// MissingFetch. Nil: there is none.
+	Elsewhere func(ctx context.Context, name string) (Content, error)
+	// OpenURL opens a foreign layer's URL, for Foreign == ForeignFetch.
+	OpenURL func(ctx context.Context, url string) (io.ReadCloser, error)
+	// Events receives what the user should know (a platform that was left
+	// out).
+	Events Events
+	// Limits bound what a hostile source may make us hold. The zero value
+	// stands for the defaults.
+	Limits Limits
+}
+
+// A Graph is all that the names of a source reach: images, indexes,
+// attestations and artifacts.
+type Graph interface {
+	// Layers yields each layer blob once, as the source learns of it. What it
+	// yields may be opened at once and until Close.
+	Layers(ctx context.Context) iter.Seq2[Layer, error]
+	// Manifests yields children before parents. It is ranged over after Layers
+	// has ended, so a source that learns its manifests last is welcome.
+	Manifests(ctx context.Context) iter.Seq2[Manifest, error]
+	// Close releases what Open and Layers took: connections, temporary files.
+	Close() error
+}
+
+// A Manifest is an image manifest, an index or an artifact manifest, with its
+// bytes as they were stored.
+type Manifest struct {
+	// Desc describes Raw; Platform and Annotations are as the parent lists them.
+	Desc ocispec.Descriptor
+	Raw  []byte
+	// Config is the blob that the manifest's config descriptor names; nil for
+	// an index.
+	Config []byte
+	// Root marks what the source's names point at; all else is reached from it.
+	Root bool
+	// Names are a root's full names ("docker.io/library/busybox:1.36"), most
+	// specific first. A root may have none.
+	Names []string
+}
+
+// A Role says what a layer blob is for.
+type Role int
+
+// The roles of a blob in a manifest's layers.
+const (
+	// FileSystem is a change of the file system: a tar, perhaps compressed.
+	FileSystem Role = iota
+	// Opaque is an artifact's or attestation's blob, which no filter touches.
+	Opaque
+	// Unknown is a blob whose manifest has not been seen yet.
+	Unknown
+)
+
+// A Layer is a blob that a manifest lists among its layers.
+type Layer struct {
+	// Blob describes the bytes that Open returns.
+	Blob ocispec.Descriptor
+	// Foreign says what to do with a layer whose manifest gives it URLs; "" for
+	// an ordinary one. One that is kept or skipped is never opened.
+	Foreign Foreign
+	// DiffID is the digest of the plain tar as the config states it; "" while
+	// unknown. It is a claim until the layer was read.
+	DiffID digest.Digest
+	Role   Role
+	// Parents are the layers below this one in its image, the lowest first;
+	// nil while unknown.
+	Parents []Layer
+	// Origin names a repository ("registry.example/team/app") from which a
+	// registry may mount the blob; "" for none.
+	Origin string
+	// Open returns the stored bytes from the start, again and again. Bytes that
+	// are not those of Blob are an error in place of io.EOF.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Content is a place that holds blobs by their digest.
+type Content interface {
+	// Fetch returns a whole small blob (a manifest or config), verified.
+	// ErrNotFound says that the place does not hold it.
+	Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
+	// Holds says whether the blob could be opened, without reading it. A place
+	// that cannot say cheaply answers true.
+	Holds(ctx context.Context, desc ocispec.Descriptor) (bool, error)
+	// Open returns the stored bytes; a wrong digest is an error in place of
+	// io.EOF.
+	Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error)
+}

@@ -1,0 +1,225 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An imageEditor brings one image's manifest and config up to date with what
+// became of its layers.
+type imageEditor struct {
+	run     *run
+	n       *rewritten
+	m       imageManifest
+	image   bool
+	diffIDs []digest.Digest
+
+	removed []int // layers that were left out
+	zstd    bool  // a layer became zstd
+}
+
+func (e *imageEditor) edit(ctx context.Context) error {
+	o, err := ParseObject(e.n.Raw)
+	if err != nil {
+		return on(SourceSide, err)
+	}
+	layers, err := objects(o.Get("layers"))
+	if err != nil && len(e.m.Layers) > 0 {
+		return on(SourceSide, err)
+	}
+	count := len(layers)
+	for i, desc := range e.m.Layers {
+		if !e.image || isOpaque(desc.MediaType) {
+			e.n.opaque = append(e.n.opaque, desc.Digest)
+			continue
+		}
+		if err := e.layer(i, layers[i], desc); err != nil {
+			return err
+		}
+	}
+	for _, i := range slices.Backward(e.removed) {
+		layers = slices.Delete(layers, i, i+1)
+		e.diffIDs = slices.Delete(e.diffIDs, i, i+1)
+	}
+	if err := e.toOCI(o, layers); err != nil {
+		return err
+	}
+	if count > 0 {
+		if err := o.setObjects("layers", count, layers); err != nil {
+			return err
+		}
+	}
+	if err := e.config(ctx, o); err != nil {
+		return err
+	}
+	e.n.seal(o)
+	return nil
+}
+
+// layer brings one entry of the manifest up to date.
+func (e *imageEditor) layer(i int, entry *Object, desc ocispec.Descriptor) error {
+	out := e.run.outcomes[desc.Digest]
+	if out == nil {
+		return on(SourceSide, fmt.Errorf("layer %d, %s, did not come", i, desc.Digest))
+	}
+	if out.SourceDiffID != "" && out.SourceDiffID != e.diffIDs[i] && e.diffIDs[i].Algorithm() == digest.SHA256 {
+		return on(SourceSide, DigestError(fmt.Sprintf("diff ID of layer %d", i), e.diffIDs[i], out.SourceDiffID))
+	}
+	switch {
+	case out.How == HowSkipped:
+		e.removed = append(e.removed, i)
+		return nil
+	case out.layer.Foreign == ForeignFetch:
+		entry.Delete("urls")
+		desc.MediaType = layerType(dockerFamily(desc.MediaType), LayerCompression(desc.MediaType))
+	case out.Result.Digest == desc.Digest:
+		return nil
+	}
+	result := out.Result
+	result.MediaType = desc.MediaType
+	if out.compression != "" {
+		e.zstd = e.zstd || out.compression == Zstd
+		docker := dockerFamily(desc.MediaType) && out.compression != Zstd
+		result.MediaType = layerType(docker, out.compression)
+	}
+	if out.ResultDiffID != "" {
+		e.diffIDs[i] = out.ResultDiffID
+	}
+	if err := trimAnnotations(entry, desc.Annotations); err != nil {
+		return err
+	}
+	return setDescriptor(entry, result)
+}
+
+// trimAnnotations removes what described the old bytes.
+func trimAnnotations(entry *Object, notes map[string]string) error {
+	was := len(notes)
+	for k := range notes {
+		if lyingAnnotation(k) {
+			delete(notes, k)
+		}
+	}
+	switch {
+	case len(notes) == was:
+		return nil
+	case len(notes) == 0:
+		entry.Delete("annotations")
+		return nil
+	}
+	return entry.Set("annotations", notes)
+}
+
+// toOCI turns a Docker manifest that got a zstd layer into an OCI one: Docker
+// has no media type for zstd that others know.
+func (e *imageEditor) toOCI(o *Object, layers []*Object) error {
+	if !e.zstd || e.n.source.MediaType != MediaTypeDockerManifest {
+		return nil
+	}
+	e.n.Desc.MediaType = ocispec.MediaTypeImageManifest
+	if err := o.Set("mediaType", e.n.Desc.MediaType); err != nil {
+		return err
+	}
+	e.m.Config.MediaType = ociType(e.m.Config.MediaType)
+	for _, l := range layers {
+		var mediaType string
+		if err := json.Unmarshal(l.Get("mediaType"), &mediaType); err != nil {
+			return err
+		}
+		if err := l.Set("mediaType", ociType(mediaType)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config brings diff IDs and history up to date and lets the filters have their
+// say; then the manifest's config descriptor follows.
+func (e *imageEditor) config(ctx context.Context, o *Object) error {
+	config := e.n.Config
+	if e.image {
+		var err error
+		if config, err = EditJSON(config, e.rootFS); err != nil {
+			return fmt.Errorf("config: %w", err)
+		}
+		for _, f := range e.run.filters {
+			f, ok := f.(ConfigFilter)
+			if !ok {
+				continue
+			}
+			if config, err = f.Config(ctx, config); err != nil {
+				return on(FilterSide, err)
+			}
+		}
+	}
+	desc, err := ParseObject(o.Get("config"))
+	if err != nil {
+		return on(SourceSide, err)
+	}
+	now := e.m.Config
+	if !bytes.Equal(config, e.n.Config) {
+		e.n.Config = config
+		now.Digest, now.Size = digest.FromBytes(config), int64(len(config))
+	}
+	if now.Digest == e.m.Config.Digest && !e.zstd {
+		return nil
+	}
+	if err := setDescriptor(desc, now); err != nil {
+		return err
+	}
+	if !desc.changed {
+		return nil
+	}
+	return o.Set("config", desc)
+}
+
+// rootFS sets the diff IDs; layers that were left out leave the history too.
+func (e *imageEditor) rootFS(o *Object) error {
+	if len(e.m.Layers) == 0 {
+		return nil
+	}
+	rootfs, err := ParseObject(o.Get("rootfs"))
+	if err != nil {
+		return fmt.Errorf("rootfs: %w", err)
+	}
+	var was []digest.Digest
+	if err := json.Unmarshal(rootfs.Get("diff_ids"), &was); err != nil {
+		return fmt.Errorf("rootfs: %w", err)
+	}
+	if slices.Equal(was, e.diffIDs) {
+		return nil
+	}
+	if err := rootfs.Set("diff_ids", e.diffIDs); err != nil {
+		return err
+	}
+	if err := o.Set("rootfs", rootfs); err != nil {
+		return err
+	}
+	return e.history(o)
+}
+
+// history drops the entries of layers that were left out.
+func (e *imageEditor) history(o *Object) error {
+	raw := o.Get("history")
+	if len(e.removed) == 0 || raw == nil {
+		return nil
+	}
+	entries, err := objects(raw)
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	layer := -1
+	kept := slices.DeleteFunc(slices.Clone(entries), func(h *Object) bool {
+		if string(h.Get("empty_layer")) == "true" {
+			return false
+		}
+		layer++
+		return slices.Contains(e.removed, layer)
+	})
+	return o.setObjects("history", len(entries), kept)
+}

@@ -1,0 +1,61 @@
+package codec
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+const (
+	// bufferSize lets the decompressors read in large pieces and makes Peek
+	// possible; flate wants an io.ByteReader anyway.
+	bufferSize = 128 << 10
+	// maxWindow bounds the memory of a zstd decoder: 8 MiB is what RFC 8878
+	// recommends every decoder to support, `zstd --long` uses 128 MiB.
+	maxWindow = 128 << 20
+)
+
+// NewReader returns the plain bytes of r, and how they were compressed. It
+// reads concatenated gzip members and zstd frames as one stream. The caller
+// closes it; r stays open.
+func NewReader(r io.Reader) (io.ReadCloser, Compression, error) {
+	br := bufio.NewReaderSize(r, bufferSize)
+	head, err := br.Peek(PeekSize)
+	if err != nil && err != io.EOF {
+		return nil, "", err
+	}
+	c := Sniff(head)
+	rc, err := open(br, c)
+	if err != nil {
+		return nil, c, fmt.Errorf("read %s: %w", c, err)
+	}
+	return rc, c, nil
+}
+
+func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
+	switch c {
+	case Gzip:
+		return gzip.NewReader(br) // Multistream is on by default.
+	case Zstd:
+		d, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	case Bzip2:
+		return io.NopCloser(bzip2.NewReader(br)), nil
+	case XZ:
+		x, err := xz.NewReader(br)
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(x), nil
+	}
+	return io.NopCloser(br), nil
+}

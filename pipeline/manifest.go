@@ -1,0 +1,171 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Annotations by which BuildKit ties an attestation to its image in an index
+// (buildkit, docs/attestations/attestation-storage.md).
+const (
+	annotationReferenceType   = "vnd.docker.reference.type"
+	annotationReferenceDigest = "vnd.docker.reference.digest"
+	attestationManifest       = "attestation-manifest"
+)
+
+// attestationOf returns the digest of the image that an index's entry attests.
+func attestationOf(desc ocispec.Descriptor) (digest.Digest, bool) {
+	if desc.Annotations[annotationReferenceType] != attestationManifest {
+		return "", false
+	}
+	return digest.Digest(desc.Annotations[annotationReferenceDigest]), true
+}
+
+// describe names an index's entry for messages.
+func describe(desc ocispec.Descriptor) string {
+	if _, ok := attestationOf(desc); ok {
+		return "an attestation"
+	}
+	if desc.Platform != nil {
+		return platforms.FormatAll(*desc.Platform)
+	}
+	return desc.Digest.String()
+}
+
+// imageManifest is what the engine needs to know of a manifest.
+type imageManifest struct {
+	SchemaVersion int                  `json:"schemaVersion"`
+	MediaType     string               `json:"mediaType"`
+	Config        ocispec.Descriptor   `json:"config"`
+	Layers        []ocispec.Descriptor `json:"layers"`
+	Subject       *ocispec.Descriptor  `json:"subject"`
+}
+
+// parseManifest reads an image or artifact manifest. One that could also be
+// read as an index is refused (CVE-2021-41190).
+func parseManifest(desc ocispec.Descriptor, raw []byte) (m imageManifest, err error) {
+	what := "manifest " + desc.Digest.String()
+	if !IsManifest(desc.MediaType) {
+		return m, fmt.Errorf("%s: unknown manifest type %q; it is not an image or artifact", what, desc.MediaType)
+	}
+	o, err := ParseObject(raw)
+	if err != nil {
+		return m, fmt.Errorf("%s: %w", what, err)
+	}
+	if o.Get("manifests") != nil || o.Get("fsLayers") != nil {
+		return m, fmt.Errorf("%s: it is ambiguous: an image that also lists manifests or schema 1 layers", what)
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return m, fmt.Errorf("%s: %w", what, err)
+	}
+	if m.MediaType != "" && m.MediaType != desc.MediaType {
+		return m, fmt.Errorf("%s: it says %q, its descriptor says %q", what, m.MediaType, desc.MediaType)
+	}
+	return m, nil
+}
+
+// parseIndex reads the entries of an index or manifest list.
+func parseIndex(desc ocispec.Descriptor, raw []byte) ([]ocispec.Descriptor, error) {
+	what := "index " + desc.Digest.String()
+	o, err := ParseObject(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if o.Get("layers") != nil || o.Get("config") != nil || o.Get("fsLayers") != nil {
+		return nil, fmt.Errorf("%s: it is ambiguous: an index that also has layers or a config", what)
+	}
+	var idx ocispec.Index
+	if err := json.Unmarshal(raw, &idx); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return idx.Manifests, nil
+}
+
+// imageConfig is what the engine needs to know of an image's config.
+type imageConfig struct {
+	ocispec.Platform
+	RootFS struct {
+		DiffIDs []digest.Digest `json:"diff_ids"`
+	} `json:"rootfs"`
+}
+
+// manifest adds an image or artifact whose config and layers are held; with a
+// blob missing it is ErrNotFound.
+func (r *resolver) manifest(ctx context.Context, c Content, desc ocispec.Descriptor, raw []byte) (*node, error) {
+	if have := r.nodes[desc.Digest]; have != nil {
+		return have, nil
+	}
+	m, err := parseManifest(desc, raw)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{Manifest: Manifest{Desc: desc, Raw: raw}, content: c, layers: m.Layers}
+	if n.Config, err = r.blob(ctx, c, "config", m.Config); err != nil {
+		return nil, err
+	}
+	for _, l := range m.Layers {
+		if isForeign(l) {
+			continue
+		}
+		held, err := c.Holds(ctx, l)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
+		}
+		if !held {
+			return nil, fmt.Errorf("layer %s: %w", l.Digest, ErrNotFound)
+		}
+	}
+	if err := n.readConfig(m); err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	return r.add(n), nil
+}
+
+// readConfig tells an image from an artifact, and finds its diff IDs.
+func (n *node) readConfig(m imageManifest) error {
+	config, image, err := readImageConfig(m, n.Config)
+	if err != nil || !image {
+		return err
+	}
+	n.image, n.diffIDs = true, config.RootFS.DiffIDs
+	if n.Desc.Platform == nil && config.OS != "" {
+		n.Desc.Platform = &config.Platform
+	}
+	return nil
+}
+
+// readImageConfig reads the config of a manifest; image is false for an
+// artifact, whose config may be anything.
+func readImageConfig(m imageManifest, raw []byte) (c imageConfig, image bool, err error) {
+	if !isImageConfig(m.Config.MediaType) {
+		return c, false, nil
+	}
+	fileSystem := false
+	for _, l := range m.Layers {
+		fileSystem = fileSystem || !isOpaque(l.MediaType)
+	}
+	if _, err := ParseObject(raw); err != nil {
+		return c, false, err
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return c, false, err
+	}
+	if len(m.Layers) > 0 && !fileSystem {
+		return c, false, nil // an attestation or a signature
+	}
+	if len(c.RootFS.DiffIDs) != len(m.Layers) {
+		return c, false, fmt.Errorf("%d diff IDs for %d layers", len(c.RootFS.DiffIDs), len(m.Layers))
+	}
+	for _, d := range c.RootFS.DiffIDs {
+		if err := d.Validate(); err != nil {
+			return c, false, fmt.Errorf("diff ID %q: %w", strings.ToValidUTF8(d.String(), "?"), err)
+		}
+	}
+	return c, true, nil
+}

@@ -1,0 +1,205 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// Run moves what src names to dst, through the filters in their order.
+//
+// Layers go in parallel, each read once; manifests follow when all layers are
+// in, and only then does the sink publish. After an error nothing is published.
+// Run closes the graph and the sink.
+func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Options) (report Report, err error) {
+	start := time.Now()
+	defer func() {
+		err = errors.Join(err, on(SinkSide, dst.Close()))
+		report.Duration = time.Since(start)
+	}()
+	graph, err := src.Open(ctx, opts.Query)
+	if err != nil {
+		return report, on(SourceSide, err)
+	}
+	defer func() { err = errors.Join(err, on(SourceSide, graph.Close())) }()
+	r := newRun(filters, dst, opts)
+	if err := r.layers(ctx, graph); err != nil {
+		return report, err
+	}
+	manifests, err := r.manifests(ctx, graph)
+	if err != nil {
+		return report, err
+	}
+	if err := r.publish(ctx, manifests); err != nil {
+		return report, err
+	}
+	return r.result(), nil
+}
+
+// run is the state of one Run.
+type run struct {
+	opts    Options
+	limits  Limits
+	filters []Filter
+	chain   []LayerFilter
+	sink    Sink
+
+	seq      int     // layers given to the sink so far
+	deferred []Layer // opaque blobs, until it is known that they are wanted
+
+	mu       sync.Mutex
+	outcomes map[digest.Digest]*outcome
+	order    []digest.Digest
+	report   Report
+}
+
+// An outcome is what became of one layer.
+type outcome struct {
+	LayerReport
+	layer Layer
+	plain int64 // bytes of the tar that a filter changed
+	// compression is what a recoded or rewritten layer is stored with.
+	compression Compression
+}
+
+func newRun(filters []Filter, dst Sink, opts Options) *run {
+	if opts.Parallel <= 0 {
+		opts.Parallel = defaultParallel
+	}
+	r := &run{opts: opts, limits: opts.Limits.WithDefaults(), filters: filters, sink: dst, outcomes: map[digest.Digest]*outcome{}}
+	for _, f := range filters {
+		if lf, ok := f.(LayerFilter); ok {
+			r.chain = append(r.chain, lf)
+		}
+	}
+	return r
+}
+
+// layers runs every file system layer; opaque blobs wait until the manifests
+// say which of them are wanted.
+func (r *run) layers(ctx context.Context, graph Graph) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.opts.Parallel)
+	seen := map[digest.Digest]bool{}
+	var failed error
+	for l, err := range r.inOrder(ctx, graph) {
+		if err != nil {
+			failed = on(SourceSide, err)
+			break
+		}
+		if seen[l.Blob.Digest] {
+			continue
+		}
+		seen[l.Blob.Digest] = true
+		if l.Role == Opaque {
+			r.deferred = append(r.deferred, l)
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		r.start(ctx, group, l)
+	}
+	// A worker's error is the cause of whatever the source then says.
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return failed
+}
+
+// start runs one layer in the group.
+func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
+	seq := r.seq
+	r.seq++
+	r.order = append(r.order, l.Blob.Digest)
+	group.Go(func() error {
+		o, err := r.layer(ctx, seq, l)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.outcomes[l.Blob.Digest] = o
+		return nil
+	})
+}
+
+// blobs runs opaque blobs that the manifests want.
+func (r *run) blobs(ctx context.Context, wanted map[digest.Digest]bool) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.opts.Parallel)
+	for _, l := range append(r.deferred, r.mistaken(wanted)...) {
+		if wanted[l.Blob.Digest] && ctx.Err() == nil {
+			l.Role = Opaque
+			r.start(ctx, group, l)
+		}
+	}
+	return group.Wait()
+}
+
+// mistaken are blobs that came before their manifest, looked like a file
+// system, were changed, and turn out to be opaque.
+func (r *run) mistaken(wanted map[digest.Digest]bool) (again []Layer) {
+	for _, d := range r.order {
+		if o := r.outcomes[d]; wanted[d] && o.Result.Digest != d {
+			again = append(again, o.layer)
+		}
+	}
+	return again
+}
+
+// publish hands the manifests to the sink and makes the roots visible.
+func (r *run) publish(ctx context.Context, manifests []Manifest) error {
+	for _, f := range r.filters {
+		if f, ok := f.(Finisher); ok {
+			if err := f.Finish(ctx, manifests); err != nil {
+				return on(FilterSide, err)
+			}
+		}
+	}
+	for _, m := range manifests {
+		if err := r.sink.Commit(ctx, m); err != nil {
+			return on(SinkSide, err)
+		}
+		r.report.Written += int64(len(m.Raw) + len(m.Config))
+		r.opts.Events.emit(Event{Kind: EventManifest, Layer: m.Desc.Digest, Message: m.Desc.Digest.String()})
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.sink.Publish(ctx); err != nil {
+		return on(SinkSide, err)
+	}
+	for _, root := range r.report.Roots {
+		r.opts.Events.emit(Event{Kind: EventPublished, Layer: root.Manifest.Digest, Message: fmt.Sprint(root.Names)})
+	}
+	return nil
+}
+
+// result adds up what the layers did, in the order in which they started.
+func (r *run) result() Report {
+	seen := map[digest.Digest]bool{}
+	for _, d := range r.order {
+		if seen[d] {
+			continue
+		}
+		seen[d] = true
+		o := r.outcomes[d]
+		r.report.Layers = append(r.report.Layers, o.LayerReport)
+		switch o.How {
+		case HowHeld:
+			r.report.Reused += o.Result.Size
+		case HowForeign, HowSkipped:
+		default:
+			r.report.Read += o.Source.Size
+			r.report.Written += o.Result.Size
+			r.report.Rewrote += o.plain
+		}
+	}
+	return r.report
+}

@@ -1,0 +1,50 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Options say how a run goes. The zero value works.
+type Options struct {
+	Query
+	// Parallel is how many layers are in flight at once; 0 stands for 4.
+	Parallel int
+	// Retries is how often a layer is run again when an end failed in a way that
+	// may pass.
+	Retries int
+	// Attestations says what happens to those of a changed image.
+	Attestations Attestations
+}
+
+const defaultParallel = 4
+
+// A Report says what a run did. Sizes are bytes.
+type Report struct {
+	Roots    []RootReport
+	Layers   []LayerReport
+	Read     int64 // stored bytes that were read from the source
+	Reused   int64 // stored bytes that the sink had already
+	Rewrote  int64 // plain bytes of layers that a filter changed
+	Written  int64 // bytes that went to the sink: layers, configs, manifests
+	Dropped  []string
+	Duration time.Duration
+}
+
+// A RootReport is one image or index that was published.
+type RootReport struct {
+	Names    []string
+	Source   digest.Digest // of the manifest as it was
+	Manifest ocispec.Descriptor
+	Config   digest.Digest // an image's; "" for an index
+}
+
+// A LayerReport says what became of one layer.
+type LayerReport struct {
+	Source, Result             ocispec.Descriptor
+	SourceDiffID, ResultDiffID digest.Digest
+	How                        How
+	Notes                      []string
+}

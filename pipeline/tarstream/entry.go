@@ -1,0 +1,123 @@
+package tarstream
+
+import (
+	"bytes"
+	"io"
+	"maps"
+)
+
+// An Entry is one member of a tar: header blocks, content, padding. It is an
+// io.Reader of its content as stored.
+type Entry struct {
+	s      *stream
+	offset int64 // of raw in the plain stream
+
+	raw  []byte // header blocks as they came: extensions, header, sparse map
+	main int    // where the header proper starts in raw
+	ext  extensions
+
+	hdr    Header
+	edit   *Header
+	size   int64 // content bytes in the stream
+	padded int64 // content and padding
+	read   int64 // of padded
+}
+
+// Header is the entry's header, to look at only. After Edit it shows the edit.
+func (e *Entry) Header() *Header {
+	if e.edit != nil {
+		return e.edit
+	}
+	return &e.hdr
+}
+
+// Edit is the entry's header, to change. An edit after which the header blocks
+// would have the same bytes as before is no edit. Size and the sparse map
+// cannot be changed.
+//
+// Once edited, extension headers are written in one canonical form (that of
+// archive/tar), so that they carry no time or process ID of the program that
+// made them.
+func (e *Entry) Edit() *Header {
+	if e.edit == nil {
+		h := e.hdr
+		h.Records = maps.Clone(e.hdr.Records)
+		e.edit = &h
+	}
+	return e.edit
+}
+
+// Edited says whether the header blocks differ from those that were read.
+func (e *Entry) Edited() bool {
+	if e.edit == nil {
+		return false
+	}
+	b, err := e.blocks()
+	return err != nil || !bytes.Equal(b, e.raw)
+}
+
+// Offset is where the entry's first header block starts in its plain stream.
+func (e *Entry) Offset() int64 { return e.offset }
+
+// next is where the entry after this one starts.
+func (e *Entry) next() int64 { return e.offset + int64(len(e.raw)) + e.padded }
+
+// Read reads content as it is stored. What one handler has read, the next does
+// not see.
+func (e *Entry) Read(p []byte) (int, error) {
+	left := e.size - e.read
+	if left <= 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > left {
+		p = p[:left]
+	}
+	n, err := e.s.br.Read(p)
+	e.consumed(int64(n))
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// copyTo writes what is left of content and padding.
+func (e *Entry) copyTo(w io.Writer) error {
+	for left := e.padded - e.read; left > 0; left = e.padded - e.read {
+		b, err := e.chunk(left)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		if _, err := e.s.br.Discard(len(b)); err != nil {
+			return err
+		}
+		e.consumed(int64(len(b)))
+	}
+	return nil
+}
+
+// chunk is what the buffer holds of the next bytes, at least one.
+func (e *Entry) chunk(left int64) ([]byte, error) {
+	if e.s.br.Buffered() == 0 {
+		if _, err := e.s.br.Peek(1); err != nil {
+			return nil, unexpected(err)
+		}
+	}
+	return e.s.br.Peek(int(min(left, int64(e.s.br.Buffered()))))
+}
+
+func (e *Entry) skip() error { return e.copyTo(io.Discard) }
+
+func (e *Entry) consumed(n int64) {
+	e.read += n
+	e.s.pos += n
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,180 @@
+package tarstream
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A span is one field of a header block: its offset and length.
+type span struct{ at, n int }
+
+func (f span) of(b []byte) []byte { return b[f.at : f.at+f.n] }
+
+// The fields of a header block: POSIX.1-2017 pax, "ustar Interchange Format";
+// GNU tar manual, "Basic Tar Format"; star(5) for the last two.
+var (
+	fName      = span{0, 100}
+	fMode      = span{100, 8}
+	fUID       = span{108, 8}
+	fGID       = span{116, 8}
+	fSize      = span{124, 12}
+	fModTime   = span{136, 12}
+	fChecksum  = span{148, 8}
+	fType      = span{156, 1}
+	fLinkname  = span{157, 100}
+	fMagic     = span{257, 8}
+	fUname     = span{265, 32}
+	fGname     = span{297, 32}
+	fDevmajor  = span{329, 8}
+	fDevminor  = span{337, 8}
+	fPrefix    = span{345, 155}
+	fGNUATime  = span{345, 12}
+	fGNUCTime  = span{357, 12}
+	fGNUMore   = span{482, 1} // a sparse map continues in further blocks
+	fMapMore   = span{504, 1} // the same in such a block
+	fStarATime = span{476, 12}
+	fStarCTime = span{488, 12}
+	fStarMagic = span{508, 4}
+)
+
+// A flavour is the dialect that a header block is written in.
+type flavour int
+
+const (
+	v7 flavour = iota
+	ustar
+	star // ustar with access and change time in the end of the prefix
+	gnu
+)
+
+func flavourOf(b []byte) flavour {
+	switch magic := fMagic.of(b); {
+	case bytes.Equal(magic, []byte("ustar  \x00")):
+		return gnu
+	case !bytes.HasPrefix(magic, []byte("ustar\x00")):
+		return v7
+	case bytes.Equal(fStarMagic.of(b), []byte("tar\x00")):
+		return star
+	}
+	return ustar
+}
+
+// checksumOK accepts the sum of unsigned and, as old programs wrote it, of
+// signed bytes.
+func checksumOK(b []byte) bool {
+	want, err := parseNumber(fChecksum.of(b))
+	unsigned, signed := checksum(b)
+	return err == nil && (want == unsigned || want == signed)
+}
+
+func checksum(b []byte) (unsigned, signed int64) {
+	for i, c := range b {
+		if i >= fChecksum.at && i < fChecksum.at+fChecksum.n {
+			c = ' '
+		}
+		unsigned += int64(c)
+		signed += int64(int8(c))
+	}
+	return unsigned, signed
+}
+
+// text is a NUL-terminated string.
+func text(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
+}
+
+// parseNumber reads octal digits, or GNU's base-256 form.
+func parseNumber(b []byte) (int64, error) {
+	if b[0]&0x80 != 0 {
+		return parseBase256(b)
+	}
+	s := strings.Trim(string(b), " \x00")
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		s = s[:i]
+	}
+	if s == "" {
+		return 0, nil
+	}
+	v, err := strconv.ParseUint(s, 8, 63)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %q is not an octal number", ErrFormat, s)
+	}
+	return int64(v), nil
+}
+
+func parseBase256(b []byte) (int64, error) {
+	// Two's complement, big endian; bit 7 of the first byte only marks the form.
+	wide := make([]byte, len(b))
+	copy(wide, b)
+	negative := b[0]&0x40 != 0
+	fill := byte(0)
+	if negative {
+		fill = 0xff
+	} else {
+		wide[0] &= 0x7f
+	}
+	for len(wide) > 8 {
+		if wide[0] != fill {
+			return 0, fmt.Errorf("%w: number out of range", ErrFormat)
+		}
+		wide = wide[1:]
+	}
+	var full [8]byte
+	for i := range full {
+		full[i] = fill
+	}
+	copy(full[8-len(wide):], wide)
+	v := int64(binary.BigEndian.Uint64(full[:]))
+	if (v < 0) != negative {
+		return 0, fmt.Errorf("%w: number out of range", ErrFormat)
+	}
+	return v, nil
+}
+
+// A record is one "key=value" of a PAX header.
+type record struct{ key, value string }
+
+// parseRecords reads the content of a PAX header.
+func parseRecords(b []byte) ([]record, error) {
+	var out []record
+	for len(b) > 0 {
+		length, rest, ok := bytes.Cut(b, []byte(" "))
+		n, err := strconv.Atoi(string(length))
+		if !ok || err != nil || n < len(length)+3 || n > len(b) || b[n-1] != '\n' {
+			return nil, fmt.Errorf("%w: malformed PAX record", ErrFormat)
+		}
+		key, value, ok := bytes.Cut(rest[:n-len(length)-2], []byte("="))
+		if !ok || len(key) == 0 {
+			return nil, fmt.Errorf("%w: malformed PAX record", ErrFormat)
+		}
+		out = append(out, record{string(key), string(value)})
+		b = b[n:]
+	}
+	return out, nil
+}
+
+// parseTime reads a PAX time: seconds with an optional fraction, of which more
+// than nanoseconds is cut off.
+func parseTime(s string) (time.Time, error) {
+	whole, fraction, _ := strings.Cut(s, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || strings.Trim(fraction, "0123456789") != "" {
+		return time.Time{}, fmt.Errorf("%w: PAX time %q", ErrFormat, s)
+	}
+	fraction = (fraction + "000000000")[:9]
+	nanos, err := strconv.ParseInt(fraction, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: PAX time %q", ErrFormat, s)
+	}
+	if strings.HasPrefix(whole, "-") {
+		nanos = -nanos
+	}
+	return time.Unix(seconds, nanos), nil
+}

@@ -1,0 +1,162 @@
+package tarstream
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+const (
+	blockSize = 512
+	// bufferSize makes few, large reads of the stream below; content is handed
+	// on from this buffer without another copy.
+	bufferSize = 128 << 10
+	// maxExtension bounds a PAX header or GNU long name, as archive/tar does:
+	// real ones have a few KiB, a hostile one could have gigabytes.
+	maxExtension = 1 << 20
+	// maxExtensions bounds how many of them may stand before one entry, and
+	// how many blocks an old GNU sparse map may take (21 pieces a block).
+	maxExtensions = 16
+	maxSparseMap  = 4096
+)
+
+// ErrFormat says that bytes are not those of a tar.
+var ErrFormat = errors.New("not a valid tar")
+
+// ErrTooManyEntries says that a tar has more entries than the limit.
+var ErrTooManyEntries = errors.New("too many entries")
+
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
+
+// Read hands the entries of the tar r to h, then calls h.End, and reads r to
+// its end, so that whoever hashes r has seen every byte. Content that h leaves
+// unread is skipped. Limit is the largest number of entries; 0 is none.
+//
+// A tar that ends at a block boundary without end-of-archive blocks is
+// accepted, as daemons do; one that ends elsewhere is io.ErrUnexpectedEOF.
+func Read(r io.Reader, limit int64, h Handler) error {
+	br := buffers.Get().(*bufio.Reader)
+	br.Reset(r)
+	defer func() {
+		br.Reset(nil)
+		buffers.Put(br)
+	}()
+	s := &stream{br: br, limit: limit}
+	for {
+		e, err := s.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("tar entry at byte %d: %w", s.start, err)
+		}
+		if err := h.Entry(e); err != nil {
+			return err
+		}
+		if err := e.skip(); err != nil {
+			return fmt.Errorf("content of %q at byte %d: %w", e.hdr.Name, e.offset, err)
+		}
+	}
+	return s.end(h)
+}
+
+// stream is the position of one Read.
+type stream struct {
+	br      *bufio.Reader
+	pos     int64 // bytes consumed
+	start   int64 // where the entry being read starts
+	limit   int64
+	entries int64
+}
+
+// next reads the header blocks of the next entry; io.EOF is the end of the
+// archive.
+func (s *stream) next() (*Entry, error) {
+	s.start = s.pos
+	e := &Entry{s: s, offset: s.pos}
+	for extensions := 0; ; extensions++ {
+		if extensions > maxExtensions {
+			return nil, fmt.Errorf("%w: more than %d extension headers", ErrFormat, maxExtensions)
+		}
+		block, err := s.headerBlock(len(e.raw) > 0)
+		if err != nil {
+			return nil, err
+		}
+		e.main = len(e.raw)
+		e.raw = append(e.raw, block...)
+		more, err := e.header()
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+	}
+	if s.entries++; s.limit > 0 && s.entries > s.limit {
+		return nil, fmt.Errorf("%w: limit is %d (raise it with --max-entries)", ErrTooManyEntries, s.limit)
+	}
+	return e, nil
+}
+
+// headerBlock reads one block; io.EOF stands for the end-of-archive blocks,
+// which are left unread, or for the end of the stream.
+func (s *stream) headerBlock(inside bool) ([]byte, error) {
+	b, err := s.br.Peek(blockSize)
+	switch {
+	case err == io.EOF && len(b) == 0 && !inside:
+		return nil, io.EOF
+	case err == io.EOF:
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	}
+	if isZero(b) {
+		if inside {
+			return nil, fmt.Errorf("%w: extension header without an entry", ErrFormat)
+		}
+		two, err := s.br.Peek(2 * blockSize)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if !isZero(two) {
+			return nil, fmt.Errorf("%w: a single zero block between entries", ErrFormat)
+		}
+		return nil, io.EOF
+	}
+	if !checksumOK(b) {
+		return nil, fmt.Errorf("%w: header checksum is wrong", ErrFormat)
+	}
+	out := make([]byte, blockSize)
+	return out, s.readFull(out)
+}
+
+// readFull fills b or returns io.ErrUnexpectedEOF.
+func (s *stream) readFull(b []byte) error {
+	n, err := io.ReadFull(s.br, b)
+	s.pos += int64(n)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// end gives h what follows the entries, and reads to the end of the stream.
+func (s *stream) end(h Handler) error {
+	s.start = s.pos
+	if err := h.End(&trailer{s.br, s.start}); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, s.br)
+	return err
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,259 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline/internal/codec"
+	"github.com/occystrap/occystrap/pipeline/tarstream"
+)
+
+// A transfer is one attempt at one layer.
+//
+//	held        the sink has it: nothing is opened
+//	as it came  stored bytes ─▶ sink
+//	scan        stored bytes ─▶ sink, and ─▶ decode ─▶ filters ─▶ Detector;
+//	            at the first change what was sent is discarded, then
+//	rewrite     stored bytes ─▶ decode ─▶ filters ─▶ encode ─▶ sink
+type transfer struct {
+	run   *run
+	seq   int
+	layer Layer
+	plan  Plan
+	out   *outcome
+}
+
+type plainReader = io.ReadCloser
+
+func (t *transfer) do(ctx context.Context) (err error) {
+	end := &tarstream.Detector{}
+	chain, err := t.build(ctx, end)
+	if err != nil {
+		return err
+	}
+	filtered := chain != tarstream.Handler(end)
+	asked := t.layer
+	if filtered {
+		asked.Origin = "" // nothing is mounted before the filters have seen it
+	}
+	if t.plan, err = t.run.sink.Plan(ctx, asked); err != nil {
+		return on(SinkSide, err)
+	}
+	if !filtered && t.plan.Held {
+		t.held()
+		return nil
+	}
+	t.run.opts.Events.emit(Event{Kind: EventLayerStart, Layer: t.layer.Blob.Digest, Total: t.layer.Blob.Size})
+	raw, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	head := newRewinder(raw)
+	came, err := head.sniff()
+	if err != nil {
+		return err
+	}
+	enc := t.plan.encoding(came)
+	if t.layer.Role == Opaque {
+		enc.Compression = came
+	}
+	switch {
+	case enc.Compression != came:
+		return t.rewrite(ctx, head.again(), enc)
+	case !filtered:
+		return t.asItCame(ctx, head.again())
+	}
+	return t.scan(ctx, head, chain, enc)
+}
+
+// held records that nothing needs to move.
+func (t *transfer) held() {
+	t.run.skip(t.seq)
+	t.out.How, t.out.Result, t.out.ResultDiffID = HowHeld, t.layer.Blob, t.layer.DiffID
+}
+
+// asItCame copies the stored bytes.
+func (t *transfer) asItCame(ctx context.Context, r io.Reader) error {
+	w, err := t.writer(ctx, t.layer)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if _, err := copyAll(w, r); err != nil {
+		return err
+	}
+	return t.commitAsItCame(ctx, w, "")
+}
+
+func (t *transfer) commitAsItCame(ctx context.Context, w LayerWriter, diffID digest.Digest) error {
+	blob := t.layer.Blob
+	if t.layer.Foreign == ForeignFetch {
+		blob.URLs = nil
+	}
+	if err := w.Commit(ctx, blob, diffID); err != nil {
+		return on(SinkSide, err)
+	}
+	t.out.How, t.out.Result, t.out.ResultDiffID = HowCopied, blob, t.layer.DiffID
+	return nil
+}
+
+// scan sends the stored bytes while the filters look at them.
+func (t *transfer) scan(ctx context.Context, head *rewinder, chain tarstream.Handler, enc Encoding) error {
+	pass := &passThrough{t: t, ctx: ctx}
+	defer pass.Close()
+	mount := t.mayMount()
+	if !t.plan.Held && !mount {
+		head.overflow = pass
+	}
+	plain, _, err := codec.NewReader(head)
+	if err != nil {
+		return on(SourceSide, err)
+	}
+	defer plain.Close()
+	sum := sha256.New()
+	err = t.read(io.TeeReader(t.limited(plain), sum), chain)
+	switch {
+	case errors.Is(err, tarstream.ErrChanged):
+		return t.changed(ctx, head, pass, enc)
+	case t.layer.Role == Unknown && errors.Is(err, tarstream.ErrFormat):
+		// Not a file system after all; it goes as it came.
+	case err != nil:
+		return err
+	default:
+		if err := t.checkDiffID(sum); err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(io.Discard, head); err != nil { // the digest counts at the end
+		return err
+	}
+	if mount {
+		return t.mount(ctx)
+	}
+	if t.plan.Held {
+		t.held()
+		return nil
+	}
+	if err := head.finish(pass); err != nil {
+		return err
+	}
+	return t.commitAsItCame(ctx, pass.w, t.out.SourceDiffID)
+}
+
+func (t *transfer) mayMount() bool {
+	m, ok := t.run.sink.(Mounter)
+	return ok && !t.plan.Held && m.MayMount(t.layer)
+}
+
+// mount asks for a layer that the filters left alone; if the sink cannot have
+// it from its neighbour, it is sent after all.
+func (t *transfer) mount(ctx context.Context) (err error) {
+	if t.plan, err = t.run.sink.Plan(ctx, t.layer); err != nil {
+		return on(SinkSide, err)
+	}
+	if t.plan.Held {
+		t.held()
+		return nil
+	}
+	raw, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	return t.asItCame(ctx, raw)
+}
+
+// changed goes over to rewriting: from what is still in memory, else from a
+// second opening.
+func (t *transfer) changed(ctx context.Context, head *rewinder, pass *passThrough, enc Encoding) error {
+	if err := pass.Close(); err != nil {
+		return on(SinkSide, err)
+	}
+	if !head.spent {
+		return t.rewrite(ctx, head.again(), enc)
+	}
+	raw, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	return t.rewrite(ctx, raw, enc)
+}
+
+// rewrite decodes, filters and encodes.
+func (t *transfer) rewrite(ctx context.Context, r io.Reader, enc Encoding) error {
+	plain, _, err := codec.NewReader(r)
+	if err != nil {
+		return on(SourceSide, err)
+	}
+	defer plain.Close()
+	fresh := t.layer // its bytes will be new ones
+	fresh.Blob = ocispec.Descriptor{MediaType: t.layer.Blob.MediaType}
+	w, err := t.writer(ctx, fresh)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	stored, err := newStored(w, enc)
+	if err != nil {
+		return err
+	}
+	end := tarstream.NewWriter(stored.plain())
+	chain, err := t.build(ctx, end)
+	if err != nil {
+		return err
+	}
+	was := sha256.New()
+	if err := t.read(io.TeeReader(t.limited(plain), was), chain); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	if err := t.checkDiffID(was); err != nil {
+		return err
+	}
+	blob, diffID, err := stored.close()
+	if err != nil {
+		return err
+	}
+	if err := w.Commit(ctx, blob, diffID); err != nil {
+		return on(SinkSide, err)
+	}
+	t.out.How, t.out.plain = HowRecoded, 0
+	if end.Changed() {
+		t.out.How, t.out.plain = HowRewritten, stored.size
+	}
+	t.out.Result, t.out.ResultDiffID, t.out.compression = blob, diffID, enc.Compression
+	return nil
+}
+
+// read runs the chain; what is neither the source's nor the sink's fault is
+// the filter's, and a malformed tar is the source's.
+func (t *transfer) read(plain io.Reader, chain tarstream.Handler) error {
+	err := tarstream.Read(plain, t.run.limits.Entries, chain)
+	switch {
+	case err == nil || errors.Is(err, tarstream.ErrChanged):
+		return err
+	case errors.Is(err, tarstream.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, tarstream.ErrTooManyEntries):
+		return on(SourceSide, err)
+	}
+	return on(FilterSide, err)
+}
+
+// checkDiffID compares the plain tar with what the config says of it.
+func (t *transfer) checkDiffID(sum hash.Hash) error {
+	got := digest.NewDigest(digest.SHA256, sum)
+	if want := t.layer.DiffID; want != "" && want.Algorithm() == digest.SHA256 && want != got {
+		return on(SourceSide, DigestError("diff ID of its plain tar", want, got))
+	}
+	t.out.SourceDiffID = got
+	return nil
+}

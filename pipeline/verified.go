@@ -1,0 +1,68 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Verified returns the bytes of rc, with an error in place of io.EOF when they
+// are not those of desc: too few, too many, or of another digest. A size of 0
+// or a digest of "" is not checked. Close closes rc.
+func Verified(rc io.ReadCloser, desc ocispec.Descriptor) io.ReadCloser {
+	v := &verified{rc: rc, desc: desc}
+	if desc.Digest != "" {
+		v.verifier = desc.Digest.Verifier()
+	}
+	return v
+}
+
+type verified struct {
+	rc       io.ReadCloser
+	desc     ocispec.Descriptor
+	verifier digest.Verifier
+	n        int64
+}
+
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.rc.Read(p)
+	v.n += int64(n)
+	if v.verifier != nil {
+		_, _ = v.verifier.Write(p[:n]) // a hash never fails
+	}
+	if v.desc.Size > 0 && v.n > v.desc.Size {
+		return n, fmt.Errorf("blob %s: %w: more than its %d bytes", v.desc.Digest, ErrDigest, v.desc.Size)
+	}
+	if err != io.EOF {
+		return n, err
+	}
+	if v.desc.Size > 0 && v.n < v.desc.Size {
+		return n, fmt.Errorf("blob %s: %w after %d of %d bytes", v.desc.Digest, io.ErrUnexpectedEOF, v.n, v.desc.Size)
+	}
+	if v.verifier != nil && !v.verifier.Verified() {
+		return n, fmt.Errorf("blob %s: %w: its bytes have another digest", v.desc.Digest, ErrDigest)
+	}
+	return n, io.EOF
+}
+
+func (v *verified) Close() error { return v.rc.Close() }
+
+// openForeign opens a foreign layer from content if it is there after all, else
+// from the first of its URLs that answers.
+func openForeign(ctx context.Context, content Content, desc ocispec.Descriptor, q Query) (io.ReadCloser, error) {
+	rc, err := content.Open(ctx, desc)
+	if err == nil || !errors.Is(err, ErrNotFound) || q.OpenURL == nil {
+		return rc, err
+	}
+	for _, u := range desc.URLs {
+		var body io.ReadCloser
+		if body, err = q.OpenURL(ctx, u); err == nil {
+			return Verified(body, desc), nil
+		}
+	}
+	return nil, fmt.Errorf("foreign layer %s: %w (leave it where it is with --foreign=keep)", desc.Digest, err)
+}
