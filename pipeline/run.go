@@ -49,12 +49,13 @@ type run struct {
 	chain   []LayerFilter
 	sink    Sink
 
-	seq      int     // layers given to the sink so far
-	deferred []Layer // opaque blobs, until it is known that they are wanted
+	listed   []digest.Digest // the layers in the order of the manifests, if known
+	seq      int             // layers given to the sink so far
+	deferred []Layer         // opaque blobs, until it is known that they are wanted
 
 	mu       sync.Mutex
 	outcomes map[digest.Digest]*outcome
-	order    []digest.Digest
+	order    []digest.Digest // as the layers were started
 	report   Report
 }
 
@@ -181,11 +182,12 @@ func (r *run) publish(ctx context.Context, manifests []Manifest) error {
 	return nil
 }
 
-// result adds up what the layers did, in the order in which they started.
+// result adds up what the layers did, in the order of the manifests where the
+// source knew it, else in that of their arrival.
 func (r *run) result() Report {
 	seen := map[digest.Digest]bool{}
-	for _, d := range r.order {
-		if seen[d] {
+	for _, d := range append(r.listed, r.order...) {
+		if seen[d] || r.outcomes[d] == nil {
 			continue
 		}
 		seen[d] = true

@@ -12,8 +12,12 @@ import (
 // that starts last would run alone at the end.
 func (r *run) inOrder(ctx context.Context, graph Graph) iter.Seq2[Layer, error] {
 	g, known := graph.(*resolved)
-	_, ordered := r.sink.(Skipper)
-	if !known || ordered {
+	if known {
+		for _, l := range g.layers {
+			r.listed = append(r.listed, l.Blob.Digest)
+		}
+	}
+	if _, ordered := r.sink.(Skipper); ordered || !known {
 		return graph.Layers(ctx)
 	}
 	bySize := slices.Clone(g.layers)
