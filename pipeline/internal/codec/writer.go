@@ -3,6 +3,7 @@ package codec
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -25,7 +26,12 @@ func NewWriter(w io.Writer, c Compression, level int) (io.WriteCloser, error) {
 		if level == 0 {
 			level = defaultGzipLevel
 		}
-		return gzip.NewWriterLevel(w, level)
+		z, err := gzip.NewWriterLevel(w, level)
+		if err != nil {
+			return nil, err
+		}
+		z.ModTime = time.Unix(0, 0) // the zero Time would be written as a number of its own
+		return z, nil
 	case Zstd:
 		if level == 0 {
 			level = defaultZstdLevel
