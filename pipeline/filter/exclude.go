@@ -1,0 +1,71 @@
+package filter
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/tarstream"
+)
+
+// exclude removes the entries whose names match one of its patterns (see glob)
+// from every layer. A name is matched whole, without a leading "./" and a
+// trailing slash. So "etc/motd" removes one file, "*.pyc" all that end so,
+// "**/.git" and "**/.git/**" together a directory and what it holds: a pattern
+// that matches a directory's own entry leaves its contents alone, and a
+// directory that loses its contents stays.
+//
+// What the removed entries leave behind is kept whole:
+//   - The first hard link to a removed file becomes that file; later ones are
+//     pointed to it. The file may be in a layer below. Where no layer has it,
+//     the link goes and a note says so.
+//   - A whiteout goes when what it hides is removed from the layers below; its
+//     own name does not matter. An opaque marker goes when all of its directory
+//     does. Metadata of AUFS (.wh..wh.plnk) are names like others.
+//   - The table of contents of an eStargz layer goes when it would lie.
+type exclude struct {
+	patterns *globs
+	tempDir  string
+
+	mu   sync.Mutex
+	kept map[digest.Digest]paths // see keptBelow
+}
+
+var _ pipeline.LayerFilter = (*exclude)(nil)
+
+func excludeKind(d Defaults) pipeline.FilterKind {
+	return pipeline.FilterKind{
+		Name: "exclude",
+		Help: "remove files from all layers",
+		Options: []pipeline.Option{
+			{Name: "pattern", Help: "GLOB[,GLOB…] of whole paths; * and ? match a slash too, **/ also matches nothing"},
+		},
+		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) {
+			g := parseGlobs(o["pattern"])
+			if len(g.list) == 0 {
+				return nil, pipeline.Usage("exclude filter needs a pattern, as in exclude:pattern=**/.git/**")
+			}
+			return &exclude{patterns: g, tempDir: d.TempDir, kept: map[digest.Digest]paths{}}, nil
+		},
+	}
+}
+
+// Recipe names the patterns in one order: which comes first has no effect.
+func (x *exclude) Recipe() pipeline.Recipe {
+	return pipeline.Recipe{Key: "exclude:pattern=" + strings.Join(x.patterns.list, ",")}
+}
+
+// Layer returns the handler that removes entries from one layer.
+func (x *exclude) Layer(ctx context.Context, l pipeline.LayerInfo, next tarstream.Handler) (tarstream.Handler, error) {
+	return &excluding{
+		patterns: x.patterns,
+		next:     &tocGuard{next: next},
+		links:    newLinks(x.patterns),
+		note:     l.Note,
+		gather:   func() (*contents, error) { return gather(ctx, x.patterns, l, x.tempDir) },
+		below:    func(path string) (bool, error) { return x.keptBelow(ctx, l, path) },
+	}, nil
+}

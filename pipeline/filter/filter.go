@@ -1,0 +1,25 @@
+// Package filter holds the filters that change images on their way.
+//
+//	layer ─▶ normalize-timestamps ─▶ exclude ─▶ … ─▶ sink
+//
+// A filter is middleware over the entries of a layer's tar: what it does not
+// mean to change goes through byte for byte. Reading and writing tars is the
+// business of package tarstream, running the chain that of package pipeline.
+package filter
+
+import "github.com/occystrap/occystrap/pipeline"
+
+// Defaults are what filters take from the program's surroundings, so that none
+// of them reads the environment. The zero value works.
+type Defaults struct {
+	// Epoch is SOURCE_DATE_EPOCH: the time that normalize-timestamps uses where
+	// the user names none. Nil stands for 0.
+	Epoch *int64
+	// TempDir holds what a filter must put aside on disk; "" is the system's.
+	TempDir string
+}
+
+// Kinds are the filters of this package.
+func Kinds(d Defaults) pipeline.FilterKinds {
+	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d)}
+}

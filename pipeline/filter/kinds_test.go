@@ -1,0 +1,85 @@
+package filter_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/filter"
+)
+
+func TestMistakesAreUsageErrorsThatNameTheRemedy(t *testing.T) {
+	t.Parallel()
+	for spec, remedy := range map[string]string{
+		"normalize-timestamps:ts=-1":          "0 to 8589934591",
+		"normalize-timestamps:ts=8589934592":  "0 to 8589934591",
+		"normalize-timestamps:ts=yesterday":   "whole number",
+		"normalize-timestamps:timestamp=1.5":  "whole number",
+		"normalize-timestamps:ts=":            "whole number",
+		"normalize-timestamps:mode=floor":     "set or clamp",
+		"normalize-timestamps:config=perhaps": "true or false",
+		"normalize-timestamps:tz=1":           "ts",
+		"exclude":                             "pattern=",
+		"exclude:pattern=":                    "pattern=",
+		"exclude:pattern= , ,":                "pattern=",
+		"exclude:paterns=x":                   "pattern",
+		"exclude:etc":                         "missing =",
+		"normalize-timestamp":                 "normalize-timestamps",
+		"":                                    "Empty",
+	} {
+		t.Run(spec, func(t *testing.T) {
+			t.Parallel()
+			_, err := filter.Kinds(filter.Defaults{}).New(spec)
+			var usage *pipeline.UsageError
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), remedy) {
+				t.Fatalf("error is %v, not a usage error that says %q", err, remedy)
+			}
+		})
+	}
+}
+
+func TestNamesOfFiltersIgnoreCaseAndUnderscores(t *testing.T) {
+	t.Parallel()
+	for _, spec := range []string{"Normalize_Timestamps", " normalize-timestamps ", "NORMALIZE-TIMESTAMPS:ts=0"} {
+		if got := newFilter(t, filter.Defaults{}, spec).Recipe().Key; got != "normalize-timestamps:ts=0,mode=set,config=false" {
+			t.Errorf("%q has the key %q", spec, got)
+		}
+	}
+}
+
+func TestEqualEffectsHaveEqualKeysAndOthersDoNot(t *testing.T) {
+	t.Parallel()
+	epoch := int64(7)
+	key := func(spec string) string { return newFilter(t, filter.Defaults{Epoch: &epoch}, spec).Recipe().Key }
+	for _, same := range [][2]string{
+		{"normalize-timestamps", "normalize-timestamps:ts=7"},
+		{"normalize-timestamps:timestamp=3", "normalize-timestamps:mode=set,ts=+3,config=no"},
+		{"exclude:pattern=a,b", "exclude:pattern=b, ./a,b,"},
+	} {
+		if key(same[0]) != key(same[1]) {
+			t.Errorf("%q and %q have the keys %q and %q", same[0], same[1], key(same[0]), key(same[1]))
+		}
+	}
+	seen := map[string]string{}
+	for _, spec := range []string{
+		"normalize-timestamps", "normalize-timestamps:ts=0", "normalize-timestamps:mode=clamp",
+		"normalize-timestamps:config=true", "exclude:pattern=a", "exclude:pattern=a,b", "exclude:pattern=A",
+	} {
+		if other, ok := seen[key(spec)]; ok {
+			t.Errorf("%q and %q share the key %q", spec, other, key(spec))
+		}
+		seen[key(spec)] = spec
+	}
+}
+
+func TestEpochOutOfRangeIsNamed(t *testing.T) {
+	t.Parallel()
+	epoch := int64(-5)
+	if _, err := filter.Kinds(filter.Defaults{Epoch: &epoch}).New("normalize-timestamps"); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH is -5") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := filter.Kinds(filter.Defaults{Epoch: &epoch}).New("normalize-timestamps:ts=1"); err != nil {
+		t.Errorf("a time of the user's own is refused: %v", err)
+	}
+}
