@@ -39,15 +39,15 @@ func (e *Entry) blocks() ([]byte, error) {
 	return append(out, e.raw[e.main+blockSize:]...), nil // the sparse map
 }
 
-// globalBlocks writes a global header without the times that were taken out of
-// it; one without records vanishes.
+// globalBlocks writes a global header without the times that an edit touched;
+// one without records vanishes.
 func (e *Entry) globalBlocks() []byte {
 	records := maps.Clone(e.edit.Records)
 	if records == nil {
 		records = map[string]string{}
 	}
 	for _, r := range e.ext.records {
-		if e.ext.has[r.key] && r.key != "mtime" && r.key != "atime" && r.key != "ctime" {
+		if e.ext.has[r.key] && !e.retimed(r.key) {
 			records[r.key] = r.value
 		}
 	}
@@ -56,6 +56,19 @@ func (e *Entry) globalBlocks() []byte {
 	}
 	name := text(fName.of(e.raw[e.main:]))
 	return rawFile(name, formatRecords(records), TypeGlobal, ustar)
+}
+
+// retimed says whether a PAX key is a time that the edit changed.
+func (e *Entry) retimed(key string) bool {
+	switch key {
+	case "mtime":
+		return !e.edit.ModTime.Equal(e.hdr.ModTime)
+	case "atime":
+		return !e.edit.AccessTime.Equal(e.hdr.AccessTime)
+	case "ctime":
+		return !e.edit.ChangeTime.Equal(e.hdr.ChangeTime)
+	}
+	return false
 }
 
 // headerEncoder patches one header block.
@@ -223,7 +236,8 @@ func (w *headerEncoder) checksum() {
 		ending = "\x00 "
 	}
 	sum, _ := checksum(w.b)
-	copy(field, fmt.Sprintf("%06o", sum)+ending)
+	putOctal(w.b, span{fChecksum.at, 7}, sum)
+	copy(field[6:], ending)
 }
 
 // extensions are the headers to stand before the block.
@@ -260,7 +274,8 @@ func rawFile(name, content string, kind byte, fl flavour) []byte {
 	}
 	put(b, fMagic, magic)
 	sum, _ := checksum(b[:blockSize])
-	copy(fChecksum.of(b), fmt.Sprintf("%06o\x00 ", sum))
+	copy(fChecksum.of(b)[6:], "\x00 ")
+	putOctal(b, span{fChecksum.at, 7}, sum)
 	copy(b[blockSize:], content)
 	return b
 }
@@ -304,8 +319,14 @@ func put(b []byte, f span, s string) {
 	clear(field[copy(field, s):])
 }
 
+// putOctal fills a field with zero-padded digits and a NUL, which v must fit.
 func putOctal(b []byte, f span, v int64) {
-	copy(f.of(b), fmt.Sprintf("%0*o\x00", f.n-1, v))
+	field := f.of(b)
+	field[f.n-1] = 0
+	for i := f.n - 2; i >= 0; i-- {
+		field[i] = '0' + byte(v&7)
+		v >>= 3
+	}
 }
 
 func putBase256(b []byte, f span, v int64) {

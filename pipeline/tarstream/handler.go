@@ -9,6 +9,6 @@ type Handler interface {
 	// Entry receives one entry. It is valid until Entry returns.
 	Entry(e *Entry) error
 	// End receives what follows the last entry: the end-of-archive blocks and
-	// padding.
+	// padding. A handler that passes on another reader changes it.
 	End(rest io.Reader) error
 }

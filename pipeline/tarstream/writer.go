@@ -93,11 +93,10 @@ func (w *watch) entry(e *Entry) ([]byte, error) {
 	return b, nil
 }
 
-// end compares with where the entries ended. The rest of a stream knows its
-// start only through an entry; without any, all there was is gone.
+// end compares with where the entries ended, and takes a rest that a handler
+// replaced for a change.
 func (w *watch) end(rest io.Reader) {
-	t, ok := rest.(*trailer)
-	if ok && t.start != w.next {
+	if t, ok := rest.(*trailer); !ok || t.start != w.next {
 		w.changed = true
 	}
 }
