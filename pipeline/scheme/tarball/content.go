@@ -1,0 +1,93 @@
+package tarball
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
+
+// content gives out the blobs of an archive by their digest, verified.
+type content struct{ *archive }
+
+var _ pipeline.Content = content{}
+
+// Fetch returns a whole blob, within the limit of a manifest.
+func (c content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	m, err := c.find(desc)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.read(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if got := desc.Digest.Algorithm().FromBytes(raw); got != desc.Digest {
+		return nil, pipeline.DigestError(m.name, desc.Digest, got)
+	}
+	return raw, nil
+}
+
+// Holds says whether the blob is in the archive.
+func (c content) Holds(_ context.Context, desc ocispec.Descriptor) (bool, error) {
+	return c.blobs[desc.Digest] != nil, nil
+}
+
+// Open returns a blob's bytes; several may be read at once.
+func (c content) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	m, err := c.find(desc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.what, err)
+	}
+	return c.verified(ctx, m, desc.Digest), nil
+}
+
+// verified reads a member that has to have digest d. What was hashed on its way
+// into our own temporary file is not hashed again.
+func (a *archive) verified(ctx context.Context, m *member, d digest.Digest) io.ReadCloser {
+	want := ocispec.Descriptor{Digest: d, Size: m.size}
+	if a.own && m.sum == d {
+		want.Digest = ""
+	}
+	return &named{pipeline.Verified(io.NopCloser(a.open(ctx, m)), want), a.what + ": " + m.name}
+}
+
+// named says in errors which member of which archive was read.
+type named struct {
+	io.ReadCloser
+	what string
+}
+
+func (n *named) Read(p []byte) (int, error) {
+	c, err := n.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s: %w", n.what, err)
+	}
+	return c, err
+}
+
+// find returns the member that holds a blob of the size that is promised.
+func (c content) find(desc ocispec.Descriptor) (*member, error) {
+	if err := desc.Digest.Validate(); err != nil {
+		return nil, fmt.Errorf("digest %q: %w", desc.Digest, err)
+	}
+	m := c.blobs[desc.Digest]
+	if m == nil {
+		return nil, fmt.Errorf("blob %s: %w", desc.Digest, pipeline.ErrNotFound)
+	}
+	if m.link != "" {
+		var err error
+		if m, err = c.lookup(m.name); err != nil {
+			return nil, err
+		}
+	}
+	if desc.Size > 0 && desc.Size != m.size {
+		return nil, fmt.Errorf("%s has %d bytes, its descriptor says %d: %w", m.name, m.size, desc.Size, pipeline.ErrDigest)
+	}
+	return m, nil
+}

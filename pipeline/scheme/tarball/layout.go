@@ -1,0 +1,193 @@
+package tarball
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
+
+// parsed is what the sink needs to know of a manifest or index.
+type parsed struct {
+	pipeline.Manifest
+	config    ocispec.Descriptor
+	layers    []ocispec.Descriptor
+	manifests []ocispec.Descriptor
+}
+
+func parse(m pipeline.Manifest) (parsed, error) {
+	var fields struct {
+		Config    ocispec.Descriptor   `json:"config"`
+		Layers    []ocispec.Descriptor `json:"layers"`
+		Manifests []ocispec.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(m.Raw, &fields); err != nil {
+		return parsed{}, fmt.Errorf("manifest %s: %w", m.Desc.Digest, err)
+	}
+	return parsed{m, fields.Config, fields.Layers, fields.Manifests}, nil
+}
+
+// runnable says whether m is an image that a container can be made of: no
+// index, artifact or attestation.
+func (m *parsed) runnable() bool {
+	if m.config.MediaType != ocispec.MediaTypeImageConfig && m.config.MediaType != pipeline.MediaTypeDockerConfig {
+		return false
+	}
+	return !slices.ContainsFunc(m.layers, func(l ocispec.Descriptor) bool { return strings.HasSuffix(l.MediaType, "+json") })
+}
+
+// parseAll reads the manifests that were committed, by digest, and their order.
+func (s *sink) parseAll() (order []parsed, byDigest map[digest.Digest]parsed, err error) {
+	byDigest = map[digest.Digest]parsed{}
+	for _, m := range s.manifests {
+		p, err := parse(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		order = append(order, p)
+		byDigest[m.Desc.Digest] = p
+	}
+	return order, byDigest, nil
+}
+
+// writeLayout writes what follows the layers of an OCI layout.
+func (s *sink) writeLayout() error {
+	order, byDigest, err := s.parseAll()
+	if err != nil {
+		return err
+	}
+	idx := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	idx.SchemaVersion = 2
+	var saved []savedImage
+	for _, m := range order {
+		if m.Config != nil {
+			if err := s.queue.append(blobName(m.config.Digest), m.Config); err != nil {
+				return err
+			}
+		}
+		if err := s.queue.append(blobName(m.Desc.Digest), m.Raw); err != nil {
+			return err
+		}
+		if m.Root {
+			names := s.names(m.Manifest)
+			idx.Manifests = append(idx.Manifests, indexEntries(m.Desc, names)...)
+			if image, ok := s.savedImage(m, byDigest, names); ok {
+				saved = append(saved, image)
+			}
+		}
+	}
+	if err := s.appendJSON(indexMember, idx); err != nil {
+		return err
+	}
+	if s.cfg.Format == FormatOCI || len(saved) == 0 {
+		return nil
+	}
+	return s.appendJSON(savedMember, saved)
+}
+
+// names are the full names under which a root is written.
+func (s *sink) names(m pipeline.Manifest) []string {
+	in := m.Names
+	if s.cfg.Names != nil {
+		in = s.cfg.Names(m)
+	}
+	var out []string
+	for _, n := range in {
+		if full := fullName(n); full != "" {
+			out = appendNew(out, full)
+		}
+	}
+	return out
+}
+
+// indexEntries are what index.json says of a root: an entry for each name, in
+// the annotations that containerd and Docker read.
+func indexEntries(desc ocispec.Descriptor, names []string) []ocispec.Descriptor {
+	entry := ocispec.Descriptor{
+		MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size,
+		Platform: desc.Platform, ArtifactType: desc.ArtifactType, Annotations: maps.Clone(desc.Annotations),
+	}
+	delete(entry.Annotations, annotationImageName)
+	delete(entry.Annotations, ocispec.AnnotationRefName)
+	if len(names) == 0 {
+		return []ocispec.Descriptor{entry}
+	}
+	var out []ocispec.Descriptor
+	for _, name := range names {
+		e := entry
+		e.Annotations = maps.Clone(entry.Annotations)
+		if e.Annotations == nil {
+			e.Annotations = map[string]string{}
+		}
+		_, tag := familiarName(name)
+		e.Annotations[annotationImageName] = name
+		e.Annotations[ocispec.AnnotationRefName] = tag
+		out = append(out, e)
+	}
+	return out
+}
+
+// savedImage is what manifest.json says of a root whose image is all there. Of
+// an index it is the image for this machine, as docker save does it, else the
+// first.
+func (s *sink) savedImage(m parsed, byDigest map[digest.Digest]parsed, names []string) (savedImage, bool) {
+	images := s.imagesOf(m, byDigest, 0)
+	if len(images) == 0 {
+		return savedImage{}, false
+	}
+	best := images[0]
+	match := platforms.Only(pipeline.DefaultPlatform())
+	for _, i := range images[1:] {
+		p, b := i.Desc.Platform, best.Desc.Platform
+		if p != nil && match.Match(*p) && (b == nil || !match.Match(*b) || match.Less(*p, *b)) {
+			best = i
+		}
+	}
+	out := savedImage{Config: blobName(best.config.Digest), Layers: []string{}}
+	for _, n := range names {
+		familiar, _ := familiarName(n)
+		out.RepoTags = append(out.RepoTags, familiar)
+	}
+	for _, l := range best.layers {
+		out.Layers = append(out.Layers, blobName(l.Digest))
+	}
+	return out, true
+}
+
+// maxDepth bounds indexes in indexes.
+const maxDepth = 8
+
+// imagesOf lists the runnable images that m stands for and that are complete.
+func (s *sink) imagesOf(m parsed, byDigest map[digest.Digest]parsed, depth int) (out []parsed) {
+	if m.Config == nil && depth < maxDepth {
+		for _, c := range m.manifests {
+			if child, ok := byDigest[c.Digest]; ok {
+				out = append(out, s.imagesOf(child, byDigest, depth+1)...)
+			}
+		}
+		return out
+	}
+	if !m.runnable() || slices.ContainsFunc(m.layers, func(l ocispec.Descriptor) bool { return !s.committed[l.Digest] }) {
+		return nil
+	}
+	return []parsed{m}
+}
+
+// appendJSON writes a member of JSON, with names as they are.
+func (s *sink) appendJSON(name string, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	return s.queue.append(name, bytes.TrimRight(b.Bytes(), "\n"))
+}
