@@ -30,6 +30,10 @@ func (r *resolver) oneImage(ctx context.Context, desc ocispec.Descriptor, raw []
 	if !ok {
 		return nil, noMatch(r.wanted(), images)
 	}
+	if len(images) > 1 && !r.explicit() && r.q.Single != nil {
+		r.q.Events.Warn(fmt.Sprintf("%s: the destination holds one image under a name; of %s it gets %s",
+			Root{Names: r.names, Desc: desc}.name(), list(images), describe(best)))
+	}
 	n, err := r.child(ctx, best, 0)
 	if n == nil && err == nil {
 		err = fmt.Errorf("%s: %w", describe(best), ErrNotFound)
@@ -111,15 +115,21 @@ func bestMatch(images []ocispec.Descriptor, want ocispec.Platform) (best ocispec
 }
 
 func noMatch(want []ocispec.Platform, images []ocispec.Descriptor) error {
-	var have []string
-	for _, c := range images {
-		have = append(have, describe(c))
-	}
-	if len(have) == 0 {
-		have = []string{"no image at all"}
+	have := list(images)
+	if have == "" {
+		have = "no image at all"
 	}
 	return fmt.Errorf("no image for %s: %w; it has %s (choose one with --platform)",
-		Platforms{Want: want}, ErrNotFound, strings.Join(have, ", "))
+		Platforms{Want: want}, ErrNotFound, have)
+}
+
+// list names the platforms of images.
+func list(images []ocispec.Descriptor) string {
+	var s []string
+	for _, c := range images {
+		s = append(s, describe(c))
+	}
+	return strings.Join(s, ", ")
 }
 
 // chooseSeveral says which entries of an index are wanted: all, or the best one

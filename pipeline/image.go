@@ -19,8 +19,12 @@ type Source interface {
 // A Query says which part of what a name reaches is wanted.
 type Query struct {
 	Platforms Platforms
-	Missing   Missing
-	Foreign   Foreign
+	// Single is set where the sink holds one image under a name: unless
+	// Platforms says otherwise, an index then stands for its image for this
+	// platform, or the only one there is.
+	Single  *ocispec.Platform
+	Missing Missing
+	Foreign Foreign
 	// Elsewhere finds the registry that an image came from, for Missing ==
 	// MissingFetch. Nil: there is none.
 	Elsewhere func(ctx context.Context, name string) (Content, error)
@@ -32,6 +36,12 @@ type Query struct {
 	// Limits bound what a hostile source may make us hold. The zero value
 	// stands for the defaults.
 	Limits Limits
+}
+
+// Chooses says whether images of an index may be left out, so that layers are
+// not to be yielded before it is known whose they are.
+func (q Query) Chooses() bool {
+	return !q.Platforms.All && (len(q.Platforms.Want) > 0 || q.Single != nil)
 }
 
 // A Graph is all that the names of a source reach: images, indexes,

@@ -90,14 +90,17 @@ func (r *resolver) root(ctx context.Context, root Root) error {
 
 // wanted is the platforms to choose; nil for all.
 func (r *resolver) wanted() []ocispec.Platform {
-	p := r.q.Platforms
-	if !p.All && len(p.Want) == 0 && r.opts.OneImage {
+	switch p := r.q.Platforms; {
+	case p.All:
+		return nil
+	case len(p.Want) > 0:
+		return p.Want
+	case r.q.Single != nil:
+		return []ocispec.Platform{*r.q.Single}
+	case r.opts.OneImage:
 		return []ocispec.Platform{DefaultPlatform()}
 	}
-	if p.All {
-		return nil
-	}
-	return p.Want
+	return nil
 }
 
 // explicit says whether the user named platforms.

@@ -127,6 +127,37 @@ func TestEntryWithoutPlatformIsAskedForItsConfig(t *testing.T) {
 	}
 }
 
+func TestSinkOfOneImageGetsItsPlatform(t *testing.T) {
+	t.Parallel()
+	s, idx, images := multi(t, "linux/amd64", "linux/arm64")
+	arm, err := pipeline.ParsePlatform("linux/arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := pipelinetest.NewSink()
+	dst.OnlyFor = &arm
+	var warned []string
+	o := pipeline.Options{}
+	o.Events = func(e pipeline.Event) {
+		if e.Kind == pipeline.EventWarning {
+			warned = append(warned, e.Message)
+		}
+	}
+	report := run(t, s.Source(idx, "r/a:1"), dst, o)
+	if got := published(t, dst); got.Desc.Digest != images[1].Digest || len(report.Layers) != 1 {
+		t.Errorf("got %s with %d layers", got.Desc.Digest, len(report.Layers))
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "linux/arm64") {
+		t.Errorf("warned %q", warned)
+	}
+	dst.Published, dst.Committed = nil, nil
+	o.Platforms.All = true
+	run(t, s.Source(idx, "r/a:1"), dst, o)
+	if got := published(t, dst); got.Desc.Digest != idx.Digest {
+		t.Error("--all-platforms must win; what the sink says of it is the sink's business")
+	}
+}
+
 func TestNestedIndexIsFollowed(t *testing.T) {
 	t.Parallel()
 	s, inner, images := multi(t, "linux/amd64", "linux/arm64")

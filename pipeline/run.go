@@ -22,6 +22,11 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		err = errors.Join(err, on(SinkSide, dst.Close()))
 		report.Duration = time.Since(start)
 	}()
+	if s, ok := dst.(SingleImage); ok {
+		if opts.Single, err = s.Single(ctx); err != nil {
+			return report, on(SinkSide, err)
+		}
+	}
 	graph, err := src.Open(ctx, opts.Query)
 	if err != nil {
 		return report, on(SourceSide, err)

@@ -72,6 +72,13 @@ type Skipper interface {
 	Skip(seq int)
 }
 
+// SingleImage is implemented by a sink that may be able to hold only one image
+// under a name, not an index. Run asks it before it opens the source.
+type SingleImage interface {
+	// Single returns the platform that the sink wants; nil if it holds indexes.
+	Single(ctx context.Context) (*ocispec.Platform, error)
+}
+
 // Mounter is implemented by a sink that can take a layer from a neighbour
 // without its bytes (a registry, from another repository). For a layer that a
 // filter must see first, Plan is asked without Layer.Origin, so that nothing is

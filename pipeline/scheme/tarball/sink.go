@@ -78,8 +78,9 @@ type target interface {
 }
 
 var (
-	_ pipeline.Sink    = (*sink)(nil)
-	_ pipeline.Skipper = (*sink)(nil)
+	_ pipeline.Sink        = (*sink)(nil)
+	_ pipeline.Skipper     = (*sink)(nil)
+	_ pipeline.SingleImage = (*sink)(nil)
 )
 
 // NewStreamSink writes an archive to w as it goes: standard output, a daemon's
@@ -108,6 +109,15 @@ func (s *sink) begin() error {
 		s.started = s.explain(err)
 	})
 	return s.started
+}
+
+// Single is this machine's platform for a plain archive, which has no indexes.
+func (s *sink) Single(context.Context) (*ocispec.Platform, error) {
+	if s.cfg.Format != FormatDocker {
+		return nil, nil //nolint:nilnil // no platform is the answer
+	}
+	p := pipeline.DefaultPlatform()
+	return &p, nil
 }
 
 // Plan takes every layer as it came, except that a plain archive has plain

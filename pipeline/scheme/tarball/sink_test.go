@@ -207,7 +207,9 @@ func TestDockerFormatRefusesWhatItCannotHold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := output(t, "out.tar")
-			_, err := process(t, raw, "tar://"+path+"?format=docker", ours.Config{})
+			all := pipeline.Options{Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}}}
+			src := source(t, "tar://-", ours.Config{Stdin: bytes.NewReader(raw)})
+			_, err := pipeline.Run(t.Context(), src, nil, sink(t, "tar://"+path+"?format=docker", ours.Config{}), all)
 			if err == nil || !strings.Contains(err.Error(), "format=oci") || !strings.Contains(err.Error(), "--platform") {
 				t.Errorf("got %v", err)
 			}
@@ -215,6 +217,25 @@ func TestDockerFormatRefusesWhatItCannotHold(t *testing.T) {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
+	}
+}
+
+func TestDockerFormatTakesOneImageOfAnIndex(t *testing.T) {
+	t.Parallel()
+	raw, _ := multiPlatform(t)
+	path := output(t, "out.tar")
+	report, err := process(t, raw, "tar://"+path+"?format=docker", ours.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, bodies := members(t, read(t, path))
+	var saved []struct{ Config string }
+	if err := json.Unmarshal(bodies["manifest.json"], &saved); err != nil || len(saved) != 1 {
+		t.Fatalf("%d images, %v", len(saved), err)
+	}
+	want := `"architecture":"` + pipeline.DefaultPlatform().Architecture
+	if len(report.Layers) != 2 || !strings.Contains(string(bodies[saved[0].Config]), want) {
+		t.Errorf("%d layers of %s", len(report.Layers), bodies[saved[0].Config])
 	}
 }
 
