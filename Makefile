@@ -1,0 +1,90 @@
+# occystrap: everything that is done with this repository. "make help" lists it.
+# Every target does its own set-up; Go, git and make are all that must be there.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Tools are built from source at these versions, checked by the checksum
+# database, and stay in bin/tools.
+GOLANGCI_LINT := v2.15.0
+GOVULNCHECK   := v1.9.0
+TOOLS         := $(CURDIR)/bin/tools
+
+# The race detector needs a C compiler; a machine with only Go may have none.
+RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
+
+TEST_ENV := $(CURDIR)/contrib/testenv/.cache/env
+
+# Where "make install" puts things: for everybody as root, else for this user.
+ifeq ($(shell id -u),0)
+PREFIX     ?= /usr/local
+PLUGIN_DIR ?= $(PREFIX)/lib/docker/cli-plugins
+else
+PREFIX     ?= $(HOME)/.local
+PLUGIN_DIR ?= $(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
+endif
+
+.PHONY: build
+build: ## build every binary into bin/ (the default)
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@ln -f bin/docker-occystrap bin/occystrap
+
+.PHONY: demo
+demo: build ## make a real image, change it, show what changed, load it where a daemon answers
+	@contrib/demo/demo.sh
+
+# Unit tests run even when a daemon could not be started: the result is the
+# worst of the three.
+.PHONY: test
+test: ## run all tests: unit tests, then integration tests against real daemons
+	@[ -n '$(RACE)' ] || echo 'Without the race detector: there is no C compiler.'
+	@status=0; \
+	contrib/testenv/up.sh || status=1; \
+	$(GO) test $(RACE) ./... || status=1; \
+	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) test -tags integration ./... || status=1; \
+	exit $$status
+
+.PHONY: testenv
+testenv: ## install and start the daemons that the integration tests use
+	contrib/testenv/up.sh
+
+.PHONY: testenv-down
+testenv-down: ## stop what testenv started
+	contrib/testenv/down.sh
+
+.PHONY: install
+install: build ## install the Docker CLI plugin, and occystrap as a command of its own
+	install -d '$(DESTDIR)$(PLUGIN_DIR)' '$(DESTDIR)$(PREFIX)/bin'
+	install -m 0755 bin/docker-occystrap '$(DESTDIR)$(PLUGIN_DIR)/docker-occystrap'
+	install -m 0755 bin/occystrap '$(DESTDIR)$(PREFIX)/bin/occystrap'
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## check style, formatting (gofumpt, gci) and go vet
+	$(GO) vet ./...
+	$(GO) vet -tags integration ./...
+	$(TOOLS)/golangci-lint-$(GOLANGCI_LINT) run --build-tags integration ./...
+	$(GO) mod tidy -diff
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	@mv $(TOOLS)/golangci-lint $@
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities (asks vuln.go.dev)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
+
+.PHONY: bench
+bench: build ## measure side by side with other tools; results in contrib/bench/RESULTS.md
+	contrib/testenv/up.sh
+	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) run ./contrib/bench
+
+.PHONY: clean
+clean: ## remove what was built (testenv-down stops the daemons)
+	rm -rf bin dist
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-13s %s\n' "$$name" "$$text"; done

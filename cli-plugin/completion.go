@@ -1,0 +1,42 @@
+package cliplugin
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/occystrap/occystrap/pipeline/builtin"
+)
+
+// completeEnds completes SOURCE and DESTINATION as far as their scheme.
+func (p *program) completeEnds(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []cobra.Completion
+	for _, s := range builtin.Schemes(builtin.Config{}, p.extra...) {
+		if source := len(args) == 0; source && s.Source == nil || !source && s.Sink == nil {
+			continue
+		}
+		if word := s.Name + "://"; strings.HasPrefix(word, typed) {
+			out = append(out, word)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeFilters completes the name of a filter.
+func completeFilters(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var out []cobra.Completion
+	for _, k := range builtin.Filters(builtin.Config{}) {
+		if strings.HasPrefix(k.Name, typed) {
+			out = append(out, cobra.CompletionWithDesc(k.Name, k.Help))
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// fixed completes one of a few words.
+func fixed(words []string) cobra.CompletionFunc {
+	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)
+}

@@ -1,0 +1,146 @@
+package cliplugin
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
+
+// options is what the command line and the environment say, for all commands.
+// It is read here and nowhere deeper; a URI's own options count before it.
+type options struct {
+	verbose, debug, quiet bool
+	progress              choice
+
+	os, architecture, variant string
+	platforms                 platformList
+	allPlatforms              bool
+	missing, foreign          choice
+	attestations              choice
+
+	username, password        string
+	passwordStdin             bool
+	sourceCredentials         string // file names
+	destinationCredentials    string
+	insecure, skipVerify      bool
+	ca                        string
+	compression               choice
+	parallel, retries         count
+	rateLimit                 size
+	tempDir                   string
+	verify                    bool
+	maxManifestSize, maxLayer size
+	maxEntries                count
+}
+
+// environment lists the variables that stand in for a flag that is not given.
+var environment = map[string]string{ //nolint:gosec // names of variables, no secrets
+	"username":    "OCCYSTRAP_USERNAME",
+	"password":    "OCCYSTRAP_PASSWORD",
+	"compression": "OCCYSTRAP_COMPRESSION",
+	"parallel":    "OCCYSTRAP_PARALLEL",
+	"temp-dir":    "OCCYSTRAP_TEMP_DIR",
+	"retries":     "OCCYSTRAP_RETRIES",
+	"rate-limit":  "OCCYSTRAP_RATE_LIMIT",
+}
+
+// readEnvironment fills in the flags that the command line did not set, and
+// refuses flags that contradict each other.
+func (o *options) readEnvironment(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	for name, variable := range environment {
+		value := os.Getenv(variable)
+		if value == "" || flags.Changed(name) {
+			continue
+		}
+		// Not flags.Set: a variable does not make a flag "given".
+		if err := flags.Lookup(name).Value.Set(value); err != nil {
+			return usage(cmd, "%s is %q; %s", variable, value, err)
+		}
+	}
+	switch {
+	case flags.Changed("password") && o.passwordStdin:
+		return usage(cmd, "--password and --password-stdin are both given; give one")
+	case o.passwordStdin && o.username == "":
+		return usage(cmd, "--password-stdin needs --username")
+	case len(o.platforms) > 0 && o.allPlatforms:
+		return usage(cmd, "--platform and --all-platforms are both given; give one")
+	case o.onePlatform() && (len(o.platforms) > 0 || o.allPlatforms):
+		return usage(cmd, "--os, --architecture and --variant cannot be combined with --platform or --all-platforms; give one or the other")
+	case o.quiet && (o.verbose || o.debug):
+		return usage(cmd, "--quiet cannot be combined with --verbose or --debug")
+	}
+	return nil
+}
+
+// sourceDateEpoch is the time that builds which want to be reproducible agree on
+// (reproducible-builds.org/specs/source-date-epoch); nil where none is set.
+func sourceDateEpoch(cmd *cobra.Command) (*int64, error) {
+	const variable = "SOURCE_DATE_EPOCH"
+	value := os.Getenv(variable)
+	if value == "" {
+		return nil, nil //nolint:nilnil // no time is set, which is no error
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return nil, usage(cmd, "%s is %q; it takes seconds since 1970", variable, value)
+	}
+	return &seconds, nil
+}
+
+// onePlatform: one of the options of the original tool chooses the image.
+func (o *options) onePlatform() bool { return o.os != "" || o.architecture != "" || o.variant != "" }
+
+// detailed: --debug shows everything that --verbose does.
+func (o *options) detailed() bool { return o.verbose || o.debug }
+
+// run is the part of the options that pipeline.Run takes.
+func (o *options) run(events pipeline.Events) (pipeline.Options, error) {
+	wanted, err := o.wanted()
+	if err != nil {
+		return pipeline.Options{}, err
+	}
+	return pipeline.Options{
+		Query: pipeline.Query{
+			Platforms: wanted,
+			Missing:   pipeline.Missing(o.missing.value),
+			Foreign:   pipeline.Foreign(o.foreign.value),
+			Events:    events,
+			Limits: pipeline.Limits{
+				Manifest: int64(o.maxManifestSize),
+				Layer:    int64(o.maxLayer),
+				Entries:  int64(o.maxEntries.value),
+			},
+		},
+		Parallel:     o.parallel.value,
+		Retries:      o.retries.value,
+		Attestations: pipeline.Attestations(o.attestations.value),
+	}, nil
+}
+
+// wanted is the choice of platforms; the zero value leaves it to the source.
+func (o *options) wanted() (pipeline.Platforms, error) {
+	if !o.onePlatform() {
+		return pipeline.Platforms{All: o.allPlatforms, Want: o.platforms}, nil
+	}
+	p := pipeline.DefaultPlatform()
+	if o.architecture != "" {
+		p.Architecture, p.Variant = o.architecture, ""
+	}
+	if o.os != "" {
+		p.OS, p.OSVersion, p.OSFeatures = o.os, "", nil
+	}
+	if o.variant != "" {
+		p.Variant = o.variant
+	}
+	parts := []string{p.OS, p.Architecture}
+	if p.Variant != "" {
+		parts = append(parts, p.Variant)
+	}
+	p, err := pipeline.ParsePlatform(strings.Join(parts, "/"))
+	return pipeline.Platforms{Want: append(platformList{}, p)}, err
+}

@@ -1,0 +1,114 @@
+package cliplugin
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/builtin"
+)
+
+// processOptions are those that only "process" takes.
+type processOptions struct {
+	filters      []string
+	metadataFile string
+}
+
+func (p *program) processCommand() *cobra.Command {
+	var o processOptions
+	cmd := &cobra.Command{
+		Use:   "process [OPTIONS] SOURCE DESTINATION",
+		Short: "Move an image from SOURCE to DESTINATION through filters",
+		Long: `Move an image from SOURCE to DESTINATION through filters.
+
+SOURCE and DESTINATION are registry://HOST/NAME[:TAG|@DIGEST], tar://FILE or
+docker://NAME[:TAG], each with options as in ?key=value&key=value.
+The first filter sees the image first.`,
+		Example: `  occystrap process registry://docker.io/library/busybox:latest tar://busybox.tar
+  occystrap process docker://app:1 registry://registry.example/app:1 -f normalize-timestamps
+  occystrap process tar://in.tar tar://out.tar -f 'exclude:pattern=**/.git/**,**/*.pyc'`,
+		Args: takes("SOURCE", "DESTINATION"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := interruptible(cmd.Context())
+			defer stop()
+			return interruption(ctx, p.process(ctx, cmd, o, args[0], args[1]))
+		},
+		ValidArgsFunction:     p.completeEnds,
+		DisableFlagsInUseLine: true,
+	}
+	// Not a StringSlice: filters have commas of their own.
+	cmd.Flags().StringArrayVarP(&o.filters, "filter", "f", nil, "Filter to apply, as NAME:option=value,option=value; repeatable")
+	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilters) // fails only for flags that do not exist
+	cmd.Flags().StringVar(&o.metadataFile, "metadata-file", "", "Write digests and what was done to this file, as JSON")
+	return cmd
+}
+
+// process moves one image, or all that the source names.
+func (p *program) process(ctx context.Context, cmd *cobra.Command, o processOptions, from, to string) error {
+	stderr := p.docker.Err()
+	_, columns := stderr.GetTtySize() // some terminals have none, so bars cannot be drawn
+	show := newDisplay(stderr, stderr.IsTerminal() && columns > 0, &p.options)
+	done, err := p.move(ctx, cmd, show, o, from, to)
+	show.close()
+	if err != nil {
+		return err
+	}
+	loc, err := pipeline.ParseLocation(to)
+	if err != nil {
+		return err
+	}
+	show.report(done, loc.String())
+	if o.metadataFile != "" {
+		return writeMetadata(o.metadataFile, done, loc)
+	}
+	return nil
+}
+
+// move runs the pipeline between the two ends.
+func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o processOptions, from, to string) (done pipeline.Report, err error) {
+	opts, err := p.options.run(show.event)
+	if err != nil {
+		return done, err
+	}
+	places, err := p.places(cmd, show.event, from, to)
+	if err != nil {
+		return done, err
+	}
+	schemes := builtin.Schemes(places, p.extra...)
+	opts.Elsewhere = builtin.Elsewhere(places)
+	filters, err := newFilters(builtin.Filters(places), o.filters)
+	if err != nil {
+		return done, err
+	}
+	src, err := schemes.Source(from)
+	if err != nil {
+		return done, err
+	}
+	dst, err := schemes.Sink(to)
+	if err != nil {
+		return done, err
+	}
+	if done, err = pipeline.Run(ctx, src, filters, dst, opts); err != nil {
+		return done, err
+	}
+	if p.options.verify {
+		if err := verify(ctx, schemes, to, done, opts); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// newFilters makes the filters in the order in which the image meets them.
+func newFilters(kinds pipeline.FilterKinds, specs []string) ([]pipeline.Filter, error) {
+	var out []pipeline.Filter
+	for _, spec := range specs {
+		f, err := kinds.New(spec)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}

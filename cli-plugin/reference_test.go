@@ -1,0 +1,48 @@
+package cliplugin
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/occystrap/occystrap/pipeline/builtin"
+)
+
+// What the reference leaves out, nobody finds. The tree of commands has no
+// exported name, so this is inside the package.
+func TestTheReferenceNamesEverything(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../contrib/docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := string(text)
+	named := func(what, word string) {
+		if !strings.Contains(reference, word) {
+			t.Errorf("reference.md does not name the %s %s", what, word)
+		}
+	}
+	root := (&program{}).root()
+	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { named("option", "--"+f.Name) })
+	for _, c := range root.Commands() {
+		named("command", "`"+c.Name())
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) { named("option", "--"+f.Name) })
+	}
+	for _, variable := range environment {
+		named("variable", variable)
+	}
+	for _, s := range builtin.Schemes(builtin.Config{}) {
+		named("scheme", s.Name+"://")
+		for _, o := range s.Options {
+			named("option of "+s.Name, "`"+o.Name+"`")
+		}
+	}
+	for _, k := range builtin.Filters(builtin.Config{}) {
+		named("filter", "### `"+k.Name+"`")
+		for _, o := range k.Options {
+			named("option of "+k.Name, "`"+o.Name+"`")
+		}
+	}
+}

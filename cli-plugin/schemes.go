@@ -1,0 +1,95 @@
+package cliplugin
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/builtin"
+	"github.com/occystrap/occystrap/pipeline/filter"
+	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
+	"github.com/occystrap/occystrap/pipeline/scheme/remote"
+	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
+)
+
+// places set up the schemes as the options say. Nothing is opened or dialled
+// yet.
+func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to string) (builtin.Config, error) {
+	if err := p.checkStreams(cmd, from, to); err != nil {
+		return builtin.Config{}, err
+	}
+	o := &p.options
+	epoch, err := sourceDateEpoch(cmd)
+	if err != nil {
+		return builtin.Config{}, err
+	}
+	login, err := o.login(p.docker.In())
+	if err != nil {
+		return builtin.Config{}, err
+	}
+	return builtin.Config{
+		Remote: remote.Config{
+			Source:      login.keychain(o.sourceCredentials),
+			Sink:        login.keychain(o.destinationCredentials),
+			Insecure:    o.insecure,
+			CA:          o.ca,
+			SkipVerify:  o.skipVerify,
+			Compression: pipeline.Compression(o.compression.value),
+			Workers:     o.parallel.value,
+			Retries:     o.requestRetries(),
+			RateLimit:   int64(o.rateLimit),
+			UserAgent:   p.userAgent(),
+			Events:      o.requests(events),
+		},
+		Tarball: tarball.Config{
+			TempDir: o.tempDir,
+			Stdin:   p.docker.In(),
+			Stdout:  p.docker.Out(),
+			Events:  events,
+		},
+		Daemon: daemon.Config{
+			Client:  daemonClient(p, p.docker.Client),
+			TempDir: o.tempDir,
+			Events:  events,
+		},
+		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir},
+	}, nil
+}
+
+// requestRetries is the number of retries as package remote takes it, where 0
+// is the default and not none.
+func (o *options) requestRetries() int {
+	if o.retries.value == 0 {
+		return -1
+	}
+	return o.retries.value
+}
+
+// requests keeps the line that a registry's end tells of each request for
+// --debug.
+func (o *options) requests(events pipeline.Events) pipeline.Events {
+	return func(e pipeline.Event) {
+		if e.Kind != pipeline.EventDetail || o.debug {
+			events(e)
+		}
+	}
+}
+
+// checkStreams refuses two uses of the same standard stream, and an archive on
+// a terminal.
+func (p *program) checkStreams(cmd *cobra.Command, from, to string) error {
+	source, err := pipeline.ParseLocation(from)
+	if err != nil {
+		return err
+	}
+	if isStandardStream(source) && p.options.passwordStdin {
+		return usage(cmd, "SOURCE and --password-stdin both read standard input; give the password in OCCYSTRAP_PASSWORD or in a file")
+	}
+	destination, err := pipeline.ParseLocation(to)
+	if err != nil {
+		return err
+	}
+	if isStandardStream(destination) && p.docker.Out().IsTerminal() {
+		return usage(cmd, "An archive is not written to a terminal; redirect standard output")
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package main_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// parityTable maps the rows of the parity checklist to tests.
+const parityTable = "../../contrib/docs/parity.md"
+
+// A cell names tests as `package path` `TestName/subtest`, several of them
+// separated by <br>.
+var parityCell = regexp.MustCompile("^`([^`]+)` `(Test[^`/]*)(/[^`]+)?`$")
+
+func TestParityTableNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(parityTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]map[string]bool{} // folder → its test functions
+	seen := map[string]bool{}
+	for i, line := range strings.Split(string(text), "\n") {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		if !strings.HasPrefix(line, "| ") || len(cells) != 2 || cells[0] == "row" {
+			continue
+		}
+		row := cells[0]
+		if seen[row] {
+			t.Errorf("%s:%d: row %s is there twice", parityTable, i+1, row)
+		}
+		seen[row] = true
+		for cell := range strings.SplitSeq(cells[1], "<br>") {
+			m := parityCell.FindStringSubmatch(strings.TrimSpace(cell))
+			if m == nil {
+				t.Errorf("%s:%d: row %s: %q is not of the form `folder` `TestName/subtest`", parityTable, i+1, row, cell)
+				continue
+			}
+			checkTest(t, known, row, m[1], m[2], strings.TrimPrefix(m[3], "/"))
+		}
+	}
+	if least := 30; len(seen) < least {
+		t.Errorf("%s has %d rows, expected at least %d", parityTable, len(seen), least)
+	}
+}
+
+// checkTest wants a test function in a folder, and the script of a subtest that
+// is one.
+func checkTest(t *testing.T, known map[string]map[string]bool, row, folder, name, sub string) {
+	t.Helper()
+	dir := filepath.Join("../..", folder)
+	if known[folder] == nil {
+		known[folder] = testsIn(t, dir)
+	}
+	if !known[folder][name] {
+		t.Errorf("row %s: there is no %s in %s", row, name, folder)
+	}
+	if name != "TestScript" {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(dir, "testdata", "script", sub+".txtar")); err != nil {
+		t.Errorf("row %s: %v", row, err)
+	}
+}
+
+// testsIn lists the test functions in a folder, whatever their build tags.
+func testsIn(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	files, err := fs.Glob(os.DirFS(dir), "*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") {
+				found[fn.Name.Name] = true
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,1 @@
+occystrap completion fish | source
