@@ -76,7 +76,7 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 		return done, err
 	}
 	schemes := builtin.Schemes(places, p.extra...)
-	opts.Elsewhere = builtin.Elsewhere(places)
+	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
 	filters, err := newFilters(builtin.Filters(places), o.filters)
 	if err != nil {
 		return done, err

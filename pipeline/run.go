@@ -59,6 +59,7 @@ type run struct {
 	deferred []Layer         // opaque blobs, until it is known that they are wanted
 
 	mu       sync.Mutex
+	failed   []error
 	outcomes map[digest.Digest]*outcome
 	order    []digest.Digest // as the layers were started
 	report   Report
@@ -113,9 +114,20 @@ func (r *run) layers(ctx context.Context, graph Graph) error {
 	}
 	// A worker's error is the cause of whatever the source then says.
 	if err := group.Wait(); err != nil {
-		return err
+		return r.failure(err)
 	}
 	return failed
+}
+
+// failure is all that went wrong in the layers that were in flight when the
+// first one failed, and not only that they were then interrupted.
+func (r *run) failure(first error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.failed) == 0 {
+		return first
+	}
+	return errors.Join(r.failed...)
 }
 
 // start runs one layer in the group.
@@ -125,11 +137,14 @@ func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 	r.order = append(r.order, l.Blob.Digest)
 	group.Go(func() error {
 		o, err := r.layer(ctx, seq, l)
-		if err != nil {
-			return err
-		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				r.failed = append(r.failed, err)
+			}
+			return err
+		}
 		r.outcomes[l.Blob.Digest] = o
 		return nil
 	})
@@ -145,7 +160,10 @@ func (r *run) blobs(ctx context.Context, wanted map[digest.Digest]bool) error {
 			r.start(ctx, group, l)
 		}
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return r.failure(err)
+	}
+	return nil
 }
 
 // mistaken are blobs that came before their manifest, looked like a file

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -341,6 +342,27 @@ func TestLayerRunsAgainAfterAnErrorThatMayPass(t *testing.T) {
 		if (err == nil) != want {
 			t.Errorf("with %d retries: %v", retries, err)
 		}
+	}
+}
+
+func TestEveryFailedLayerIsReported(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{pipelinetest.Tar(t, files("a")...), pipelinetest.Tar(t, files("b")...)}})
+	var both sync.WaitGroup
+	both.Add(2)
+	dst := pipelinetest.NewSink()
+	dst.Refuse = func(seq int) error {
+		both.Done()
+		both.Wait()
+		return fmt.Errorf("refused %d", seq)
+	}
+	_, err := pipeline.Run(t.Context(), s.Source(img), nil, dst, all)
+	if err == nil || !strings.Contains(err.Error(), "refused 0") || !strings.Contains(err.Error(), "refused 1") {
+		t.Errorf("got %v", err)
+	}
+	if len(dst.Committed) != 0 {
+		t.Error("a manifest was committed")
 	}
 }
 

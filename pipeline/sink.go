@@ -10,8 +10,8 @@ import (
 	"github.com/occystrap/occystrap/pipeline/internal/codec"
 )
 
-// A Sink is a place that images are written to. Run calls Begin first, then
-// Plan and Layer from many goroutines, then Commit and Publish from one.
+// A Sink is a place that images are written to. Run calls Plan and Layer from
+// many goroutines, then Commit and Publish from one.
 type Sink interface {
 	// Plan says how a layer is wanted, before a byte of it moves. It is asked
 	// about the layer as it would arrive if nothing changed it.

@@ -10,6 +10,8 @@ package builtin
 
 import (
 	"context"
+	"io"
+	"sync"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
@@ -42,6 +44,20 @@ func Schemes(cfg Config, extra ...pipeline.Scheme) pipeline.Schemes {
 func Elsewhere(cfg Config) func(ctx context.Context, name string) (pipeline.Content, error) {
 	return func(ctx context.Context, name string) (pipeline.Content, error) {
 		return remote.OpenContent(ctx, cfg.Remote, name)
+	}
+}
+
+// OpenURL opens the URL of a foreign layer, for pipeline.ForeignFetch.
+func OpenURL(cfg Config) func(ctx context.Context, url string) (io.ReadCloser, error) {
+	connect := sync.OnceValues(func() (func(context.Context, string) (io.ReadCloser, error), error) {
+		return remote.OpenURL(cfg.Remote)
+	})
+	return func(ctx context.Context, url string) (io.ReadCloser, error) {
+		open, err := connect()
+		if err != nil {
+			return nil, err
+		}
+		return open(ctx, url)
 	}
 }
 
