@@ -98,6 +98,10 @@ type fileTarget struct {
 	stream streamTarget
 	final  string // the path with symbolic links followed
 	temp   bool   // f has a temporary name
+	// replaces: there is a file under the name already. Only then is the new one
+	// forced to disk before the rename: a power cut must not take both. A new
+	// archive has nothing to lose, and no other tool waits for the disk either.
+	replaces bool
 }
 
 func (t *fileTarget) open() (medium, error) {
@@ -126,6 +130,7 @@ func (t *fileTarget) create() error {
 		t.f, err = os.OpenFile(t.final, os.O_WRONLY, 0)
 		return err
 	}
+	t.replaces = err == nil
 	name := filepath.Join(filepath.Dir(t.final), ".occystrap-"+rand.Text()+".tmp")
 	t.f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // less the umask, as any file that a user asks for
 	t.temp = err == nil
@@ -144,8 +149,10 @@ func (t *fileTarget) publish() error {
 		t.f = nil
 		return f.Close()
 	}
-	if err := t.f.Sync(); err != nil {
-		return plainError(err)
+	if t.replaces {
+		if err := t.f.Sync(); err != nil {
+			return plainError(err)
+		}
 	}
 	if err := t.f.Close(); err != nil {
 		return plainError(err)
@@ -154,7 +161,10 @@ func (t *fileTarget) publish() error {
 		return plainError(err)
 	}
 	t.f = nil
-	return syncDir(filepath.Dir(t.final))
+	if t.replaces {
+		return syncDir(filepath.Dir(t.final))
+	}
+	return nil
 }
 
 // syncDir makes a rename last. A file system that cannot is no failure: the
