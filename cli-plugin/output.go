@@ -82,7 +82,11 @@ func writeSummary(w io.Writer, r pipeline.Report, to string, table bool) {
 		}
 		fmt.Fprintf(w, "%s → %s: %s%s\n", rootName(root), oneLine(to), root.Manifest.Digest, was)
 	}
-	fmt.Fprintf(w, "Processed %d layers in %s: read %s, reused %s, rewrote %s, wrote %s\n", len(r.Layers), seconds(r.Duration),
+	layers := "layers"
+	if len(r.Layers) == 1 {
+		layers = "layer"
+	}
+	fmt.Fprintf(w, "Processed %d %s in %s: read %s, reused %s, rewrote %s, wrote %s\n", len(r.Layers), layers, seconds(r.Duration),
 		human(r.Read), human(r.Reused), human(r.Rewrote), human(r.Written))
 }
 

@@ -8,7 +8,7 @@ import (
 // Nearest returns the candidate most like s, for "did you mean"; "" when none
 // is close.
 func Nearest(s string, candidates []string) string {
-	best, at := "", max(2, len(s)/3)+1
+	best, at := "", max(1, len(s)/3)+1
 	for _, c := range candidates {
 		if d := distance(s, c); d < at {
 			best, at = c, d
