@@ -46,7 +46,7 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 		s.reported = s.n
 		s.t.run.opts.Events.emit(Event{Kind: EventLayerBytes, Layer: s.t.layer.Blob.Digest, Done: s.n, Total: s.t.layer.Blob.Size})
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = on(SourceSide, err)
 	}
 	return n, err
@@ -84,7 +84,7 @@ func (l *limitReader) Read(p []byte) (int, error) {
 	if l.left -= int64(n); l.left < 0 {
 		return 0, on(SourceSide, fmt.Errorf("it has more than %d plain bytes: %w (raise it with --max-layer-size)", l.limit, ErrLimit))
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = on(SourceSide, err)
 	}
 	return n, err
@@ -167,9 +167,10 @@ const copySize = 256 << 10
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copySize); return &b }}
 
-func copyAll(w io.Writer, r io.Reader) (int64, error) {
+func copyAll(w io.Writer, r io.Reader) error {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
 	// Hidden behind plain interfaces: a ReadFrom would choose its own buffer.
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf)
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, *buf)
+	return err
 }

@@ -27,7 +27,7 @@ func TestFilterSpecification(t *testing.T) {
 	cases := map[string]pipeline.FilterOptions{
 		name:                                {},
 		name + ":":                          {},
-		" Normalize_Timestamps : ts = 5 ":   {"ts": "5"},
+		"Normalize_Timestamps : ts = 5":     {"ts": "5"},
 		name + ":timestamp=5":               {"ts": "5"},
 		name + ":ts=1,ts=2":                 {"ts": "2"},
 		name + ":pattern=a,b,**/*.pyc,ts=3": {"pattern": "a,b,**/*.pyc", "ts": "3"},

@@ -21,10 +21,7 @@ func ParseLocation(uri string) (Location, error) {
 	loc.Scheme = strings.ToLower(scheme)
 	rest, _, _ = strings.Cut(rest, "#")
 	rest, query, _ := strings.Cut(rest, "?")
-	var err error
-	if loc.Query, err = parseQuery(query); err != nil {
-		return loc, err
-	}
+	loc.Query = parseQuery(query)
 	authority, path, hasPath := strings.Cut(rest, "/")
 	if hasPath {
 		path = "/" + path
@@ -74,7 +71,7 @@ func unescape(s string) string {
 	return b.String()
 }
 
-func parseQuery(q string) (map[string]string, error) {
+func parseQuery(q string) map[string]string {
 	out := map[string]string{}
 	for part := range strings.SplitSeq(q, "&") {
 		key, value, _ := strings.Cut(part, "=")
@@ -85,7 +82,7 @@ func parseQuery(q string) (map[string]string, error) {
 		}
 		out[key] = value
 	}
-	return out, nil
+	return out
 }
 
 // FilePath is the path of a file scheme: authority and path are one name, and

@@ -112,7 +112,8 @@ func TestLocationNeverShowsASecret(t *testing.T) {
 func schemes() pipeline.Schemes {
 	open := func(pipeline.Location) (pipeline.Source, error) { return nil, nil }
 	return pipeline.Schemes{{Name: "tar", Aliases: []string{"file"}, Source: open, Options: []pipeline.Option{
-		{Name: "format", Sink: true}, {Name: "image", Source: true}}}, {Name: "registry"}}
+		{Name: "format", Sink: true}, {Name: "image", Source: true},
+	}}, {Name: "registry"}}
 }
 
 func TestSchemeErrorsNameTheRemedy(t *testing.T) {

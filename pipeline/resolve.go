@@ -195,7 +195,7 @@ func (r *resolver) child(ctx context.Context, desc ocispec.Descriptor, depth int
 	if !errors.Is(err, ErrNotFound) {
 		return n, err
 	}
-	switch r.q.Missing {
+	switch r.q.Missing { //nolint:exhaustive // to prune is what is left
 	case MissingFail:
 		return nil, fmt.Errorf("%s is not here: %w (leave it out with --missing=prune, or fetch it with --missing=fetch)", describe(desc), err)
 	case MissingFetch:

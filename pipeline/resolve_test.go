@@ -264,10 +264,14 @@ func foreignImage(t testing.TB) (*pipelinetest.Store, ocispec.Descriptor, []byte
 	base, top := pipelinetest.Tar(t, files("base")...), pipelinetest.Tar(t, files("top")...)
 	blob := pipelinetest.Compress(t, pipeline.Gzip, base)
 	foreign := ocispec.Descriptor{MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Digest: digest.FromBytes(blob), Size: int64(len(blob)), URLs: []string{"https://mcr.example/base"}}
-	config := s.PutJSON(t, pipeline.MediaTypeDockerConfig, ocispec.Image{Platform: ocispec.Platform{OS: "windows", Architecture: "amd64"},
-		RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(base), digest.FromBytes(top)}}, History: []ocispec.History{{Comment: "base"}, {EmptyLayer: true}, {Comment: "top"}}})
-	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: pipeline.MediaTypeDockerManifest, Config: config,
-		Layers: []ocispec.Descriptor{foreign, s.Put("application/vnd.docker.image.rootfs.diff.tar.gzip", pipelinetest.Compress(t, pipeline.Gzip, top))}}
+	config := s.PutJSON(t, pipeline.MediaTypeDockerConfig, ocispec.Image{
+		Platform: ocispec.Platform{OS: "windows", Architecture: "amd64"},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(base), digest.FromBytes(top)}}, History: []ocispec.History{{Comment: "base"}, {EmptyLayer: true}, {Comment: "top"}},
+	})
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: pipeline.MediaTypeDockerManifest, Config: config,
+		Layers: []ocispec.Descriptor{foreign, s.Put("application/vnd.docker.image.rootfs.diff.tar.gzip", pipelinetest.Compress(t, pipeline.Gzip, top))},
+	}
 	return s, s.PutJSON(t, m.MediaType, m), blob
 }
 

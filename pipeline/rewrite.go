@@ -115,7 +115,7 @@ func describeResult(s *rewritten) string {
 
 // index rewrites the entries of an index; those that did not come along leave.
 func (w *rewriter) index(n *rewritten) error {
-	var docker = n.source.MediaType == MediaTypeDockerManifestList
+	docker := n.source.MediaType == MediaTypeDockerManifestList
 	o, err := ParseObject(n.Raw)
 	if err != nil {
 		return on(SourceSide, err)

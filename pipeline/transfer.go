@@ -86,7 +86,7 @@ func (t *transfer) asItCame(ctx context.Context, r io.Reader) error {
 		return err
 	}
 	defer w.Close()
-	if _, err := copyAll(w, r); err != nil {
+	if err := copyAll(w, r); err != nil {
 		return err
 	}
 	return t.commitAsItCame(ctx, w, "")

@@ -48,7 +48,7 @@ func verifyLayer(ctx context.Context, l Layer, limits Limits) error {
 	}
 	defer raw.Close()
 	if l.DiffID == "" || l.DiffID.Algorithm() != digest.SHA256 {
-		if _, err := copyAll(io.Discard, raw); err != nil {
+		if err := copyAll(io.Discard, raw); err != nil {
 			return fmt.Errorf("layer %s: %w", l.Blob.Digest, err)
 		}
 		return nil
@@ -59,15 +59,14 @@ func verifyLayer(ctx context.Context, l Layer, limits Limits) error {
 	}
 	defer plain.Close()
 	sum := sha256.New()
-	if _, err := copyAll(sum, &limitReader{r: plain, left: limits.Layer, limit: limits.Layer}); err != nil {
+	if err := copyAll(sum, &limitReader{r: plain, left: limits.Layer, limit: limits.Layer}); err != nil {
 		return fmt.Errorf("layer %s: %w", l.Blob.Digest, err)
 	}
 	if got := digest.NewDigest(digest.SHA256, sum); got != l.DiffID {
 		return DigestError("diff ID of layer "+l.Blob.Digest.String(), l.DiffID, got)
 	}
 	// What follows the compressed stream belongs to the blob's digest.
-	_, err = copyAll(io.Discard, raw)
-	return err
+	return copyAll(io.Discard, raw)
 }
 
 // verifyRoots looks for the roots of a run among the manifests of a graph.

@@ -160,7 +160,7 @@ func list(t testing.TB, b []byte) []string {
 	out := []string{}
 	for r := tar.NewReader(bytes.NewReader(b)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {

@@ -94,7 +94,7 @@ func TestPromotedLinkMayHaveALongName(t *testing.T) {
 	for key, target := range map[string]string{"gnu sparse": "sparse", "pax sparse 1.0": "holes", "ustar": "ustar", "pax capability": "ping"} {
 		for _, n := range []int{20, 140} { // 101 to 255 bytes, and more
 			name := strings.Repeat("e/", n) + strings.Repeat("f", 90)
-			layer := append(join(odd[key])[:len(odd[key])], tarOf(t, link(name, target))...)
+			layer := slices.Concat(join(odd[key])[:len(odd[key])], tarOf(t, link(name, target)))
 			got := apply(t, nil, layer, "exclude:pattern="+target).tar
 			if h := headers(t, got); len(h) != 1 || h[0].Name != name {
 				t.Errorf("%s: headers are %+v", key, h)

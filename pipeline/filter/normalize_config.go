@@ -36,7 +36,7 @@ func (n *normalize) created(o *pipeline.Object) error {
 		return nil
 	}
 	var t time.Time
-	if isTime := json.Unmarshal(raw, &t) == nil; n.clamp && !(isTime && n.late(t)) {
+	if isTime := json.Unmarshal(raw, &t) == nil; n.clamp && (!isTime || !n.late(t)) {
 		return nil
 	}
 	return o.Set("created", n.ts.Format(time.RFC3339))

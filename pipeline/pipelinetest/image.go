@@ -72,8 +72,10 @@ func (s *Store) Index(t testing.TB, manifests ...ocispec.Descriptor) ocispec.Des
 func (s *Store) Attestation(t testing.TB, image digest.Digest) ocispec.Descriptor {
 	t.Helper()
 	statement := s.Put("application/vnd.in-toto+json", []byte(`{"_type":"statement","subject":"`+image.String()+`"}`))
-	config := ocispec.Image{Platform: ocispec.Platform{OS: "unknown", Architecture: "unknown"},
-		RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{statement.Digest}}}
+	config := ocispec.Image{
+		Platform: ocispec.Platform{OS: "unknown", Architecture: "unknown"},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{statement.Digest}},
+	}
 	desc := s.PutJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		Config: s.PutJSON(t, ocispec.MediaTypeImageConfig, config), Layers: []ocispec.Descriptor{statement},

@@ -60,7 +60,7 @@ func (s *Sink) Layer(_ context.Context, seq int, _ pipeline.Layer) (pipeline.Lay
 }
 
 // Commit takes a manifest all of whose blobs are there.
-func (s *Sink) Commit(_ context.Context, m pipeline.Manifest) error {
+func (s *Sink) Commit(ctx context.Context, m pipeline.Manifest) error {
 	if got := digest.FromBytes(m.Raw); got != m.Desc.Digest || int64(len(m.Raw)) != m.Desc.Size {
 		return fmt.Errorf("manifest is %s, its descriptor says %s", got, m.Desc.Digest)
 	}
@@ -68,7 +68,7 @@ func (s *Sink) Commit(_ context.Context, m pipeline.Manifest) error {
 	if m.Config != nil {
 		s.Store.Put("", m.Config)
 	}
-	if err := s.complete(m); err != nil {
+	if err := s.complete(ctx, m); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -78,10 +78,10 @@ func (s *Sink) Commit(_ context.Context, m pipeline.Manifest) error {
 }
 
 // complete opens all that a manifest names.
-func (s *Sink) complete(m pipeline.Manifest) error {
+func (s *Sink) complete(ctx context.Context, m pipeline.Manifest) error {
 	root := pipeline.Root{Desc: m.Desc}
 	q := pipeline.Query{Platforms: pipeline.Platforms{All: true}, Missing: pipeline.MissingFail}
-	_, err := pipeline.Resolve(context.Background(), s.Store, []pipeline.Root{root}, q, pipeline.ResolveOptions{}, nil)
+	_, err := pipeline.Resolve(ctx, s.Store, []pipeline.Root{root}, q, pipeline.ResolveOptions{}, nil)
 	return err
 }
 

@@ -33,7 +33,7 @@ const suiteName = "registry.example/team/app:1"
 
 // TestEnd runs the conformance suite of sinks and sources: what goes in comes
 // out, whatever the parallelism, and a run that fails leaves nothing.
-func TestEnd(t *testing.T, end End) {
+func TestEnd(t *testing.T, end End) { //nolint:tparallel // the test that calls it says so
 	t.Helper()
 	t.Run("ImageComesOutAsItWentIn", func(t *testing.T) { t.Parallel(); end.roundTrip(t, sample(t, pipeline.Gzip)) })
 	t.Run("ZstdImageComesOutAsItWentIn", func(t *testing.T) { t.Parallel(); end.roundTrip(t, sample(t, pipeline.Zstd)) })

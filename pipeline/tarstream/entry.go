@@ -2,6 +2,7 @@ package tarstream
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"maps"
 )
@@ -74,7 +75,7 @@ func (e *Entry) Read(p []byte) (int, error) {
 	}
 	n, err := e.s.br.Read(p)
 	e.consumed(int64(n))
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
@@ -116,7 +117,7 @@ func (e *Entry) consumed(n int64) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

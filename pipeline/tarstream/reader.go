@@ -46,7 +46,7 @@ func Read(r io.Reader, limit int64, h Handler) error {
 	s := &stream{br: br, limit: limit}
 	for {
 		e, err := s.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -105,9 +105,9 @@ func (s *stream) next() (*Entry, error) {
 func (s *stream) headerBlock(inside bool) ([]byte, error) {
 	b, err := s.br.Peek(blockSize)
 	switch {
-	case err == io.EOF && len(b) == 0 && !inside:
+	case errors.Is(err, io.EOF) && len(b) == 0 && !inside:
 		return nil, io.EOF
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil, io.ErrUnexpectedEOF
 	case err != nil:
 		return nil, err
@@ -117,7 +117,7 @@ func (s *stream) headerBlock(inside bool) ([]byte, error) {
 			return nil, fmt.Errorf("%w: extension header without an entry", ErrFormat)
 		}
 		two, err := s.br.Peek(2 * blockSize)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		if !isZero(two) {
@@ -136,7 +136,7 @@ func (s *stream) headerBlock(inside bool) ([]byte, error) {
 func (s *stream) readFull(b []byte) error {
 	n, err := io.ReadFull(s.br, b)
 	s.pos += int64(n)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func headers(t testing.TB, b []byte) (out []tar.Header, bodies []string) {
 	r := tar.NewReader(bytes.NewReader(b))
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out, bodies
 		}
 		if err != nil {
@@ -300,7 +301,7 @@ func TestEntriesAreLimited(t *testing.T) {
 
 func TestTrailingBytesSurvive(t *testing.T) {
 	t.Parallel()
-	in := append(samples(t)["ustar"], bytes.Repeat([]byte("trailing"), 1000)...)
+	in := slices.Concat(samples(t)["ustar"], bytes.Repeat([]byte("trailing"), 1000))
 	out, changed := through(t, in, keep)
 	if changed || !bytes.Equal(in, out) {
 		t.Error("what follows the archive was not copied")

@@ -3,6 +3,7 @@ package codec
 import (
 	"bufio"
 	"compress/bzip2"
+	"errors"
 	"fmt"
 	"io"
 
@@ -26,7 +27,7 @@ const (
 func NewReader(r io.Reader) (io.ReadCloser, Compression, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
 	head, err := br.Peek(PeekSize)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, "", err
 	}
 	c := Sniff(head)
@@ -38,7 +39,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Compression, error) {
 }
 
 func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
-	switch c {
+	switch c { //nolint:exhaustive // plain is what is left
 	case Gzip:
 		return gzip.NewReader(br) // Multistream is on by default.
 	case Zstd:

@@ -85,7 +85,7 @@ func (a *answer) Read(p []byte) (int, error) {
 			return n, context.Cause(a.ctx)
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = connectionError(a.ctx, err)
 	}
 	return n, err

@@ -95,7 +95,7 @@ func authority(u *url.URL) string {
 func (c *client) do(ctx context.Context, q call) (*http.Response, error) {
 	var resp *http.Response
 	err := c.again(ctx, func() (err error) {
-		resp, err = c.once(ctx, q)
+		resp, err = c.once(ctx, q) //nolint:bodyclose // the caller of do closes it
 		return err
 	})
 	return resp, err

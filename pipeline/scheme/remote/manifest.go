@@ -63,7 +63,7 @@ func (c *client) get(ctx context.Context, path, what string, limits pipeline.Lim
 		if err != nil {
 			return err
 		}
-		defer resp.Body.Close() //nolint:errcheck // it was read
+		defer resp.Body.Close()
 		if err := limits.CheckManifest(what, resp.ContentLength); err != nil {
 			return err
 		}

@@ -88,7 +88,7 @@ func TestOptionsAreCheckedEarly(t *testing.T) {
 		"?max_workers=many":   "whole number",
 		"?insecure=maybe":     "true or false",
 		"?skip_verify=maybe":  "true or false",
-		"?compresion=gzip":    `did you mean "compression"`,
+		"?kompression=gzip":   `did you mean "compression"`,
 		"?ca=/does/not/exist": "no such file",
 		"?arch=arm":           "no meaning for a destination",
 	}

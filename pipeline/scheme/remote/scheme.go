@@ -114,7 +114,7 @@ func (c *Config) options(loc pipeline.Location) error {
 	if s := loc.Query["compression"]; s != "" {
 		c.Compression = pipeline.Compression(strings.ToLower(s))
 	}
-	switch c.Compression {
+	switch c.Compression { //nolint:exhaustive // the others are refused
 	case "", pipeline.Gzip, pipeline.Zstd:
 		return nil
 	}

@@ -20,7 +20,9 @@ func (s scope) resources() map[string][]string {
 	for one := range strings.FieldsSeq(string(s)) {
 		i := strings.LastIndexByte(one, ':')
 		if i < 0 {
-			out[one] = out[one] // a scope without actions, as "aws"
+			if _, ok := out[one]; !ok {
+				out[one] = nil // a scope without actions, as "aws"
+			}
 			continue
 		}
 		out[one[:i]] = append(out[one[:i]], strings.Split(one[i+1:], ",")...)

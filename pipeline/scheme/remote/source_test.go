@@ -166,8 +166,10 @@ func TestDigestsAreVerified(t *testing.T) {
 		damage    func(*shelf, ocispec.Manifest)
 		reference func(*shelf) string
 	}{
-		"manifest by digest": {func(s *shelf, _ ocispec.Manifest) { s.Corrupt(s.tags["1"].Digest, other) },
-			func(s *shelf) string { return "@" + s.tags["1"].Digest.String() }},
+		"manifest by digest": {
+			func(s *shelf, _ ocispec.Manifest) { s.Corrupt(s.tags["1"].Digest, other) },
+			func(s *shelf) string { return "@" + s.tags["1"].Digest.String() },
+		},
 		"manifest by tag": {func(s *shelf, _ ocispec.Manifest) { s.Corrupt(s.tags["1"].Digest, other) }, nil},
 		"config":          {func(s *shelf, m ocispec.Manifest) { s.Corrupt(m.Config.Digest, other) }, nil},
 		"layer": {func(s *shelf, m ocispec.Manifest) {

@@ -90,8 +90,9 @@ func (s *stream) write(p []byte) (int, error) {
 		written += n
 		s.client.gate.touch()
 		if err != nil {
-			_, err = s.wait()
+			resp, err := s.wait()
 			if err == nil { // it answered success before it had all
+				discard(resp)
 				err = &cutError{errors.New("the registry ended the upload early")}
 			}
 			return written, err

@@ -104,7 +104,7 @@ func (a *authorizer) answer(ctx context.Context, req *http.Request, all scope) (
 	if err != nil {
 		return bearer{}, a.client.connection(req.URL, connectionError(ctx, err))
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		refusal := statusError(resp)
 		if refusal.passes() {
