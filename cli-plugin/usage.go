@@ -52,6 +52,9 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
+	if strings.Contains(args[0], ":") { // a URI, which may have a password in it
+		return usage(cmd, "A URI stands where a command is expected; write %s process SOURCE DESTINATION", cmd.CommandPath())
+	}
 	if near := pipeline.Nearest(args[0], names); near != "" {
 		return usage(cmd, "Unknown command: %s (did you mean %s?)", args[0], near)
 	}

@@ -30,7 +30,7 @@ func (r *resolver) oneImage(ctx context.Context, desc ocispec.Descriptor, raw []
 	if !ok {
 		return nil, noMatch(r.wanted(), images)
 	}
-	if len(images) > 1 && !r.explicit() && r.q.Single != nil {
+	if len(images) > 1 && !r.explicit() && r.q.Capacity.Platform != nil {
 		r.q.Events.Warn(fmt.Sprintf("%s: the destination holds one image under a name; of %s it gets %s",
 			Root{Names: r.names, Desc: desc}.name(), list(images), describe(best)))
 	}

@@ -20,6 +20,9 @@ type Recipe struct {
 	// Key is the filter's name and every option that changes its output, in a
 	// canonical order.
 	Key string
+	// Below: the output for a layer may depend on the layers below it, so that
+	// the same layer in two images can come out as two.
+	Below bool
 	// Watch: the filter must see every layer, even one the sink already holds.
 	Watch bool
 }

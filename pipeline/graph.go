@@ -23,7 +23,7 @@ type node struct {
 // resolved is the Graph of a source whose manifests are known from the start.
 type resolved struct {
 	nodes  []*node // children before parents
-	layers []Layer // each blob once, in the order of the manifests
+	layers []Layer // each use of a blob once, in the order of the manifests
 	closer func() error
 }
 
@@ -31,7 +31,8 @@ var _ Graph = (*resolved)(nil)
 
 func newResolved(nodes []*node, q Query, origin string, closer func() error) (*resolved, error) {
 	g := &resolved{nodes: nodes, closer: closer}
-	seen := map[digest.Digest]bool{}
+	seen := map[layerKey]bool{}
+	finest := run{below: true}
 	for _, n := range nodes {
 		var below []Layer
 		for i, desc := range n.layers {
@@ -41,8 +42,11 @@ func newResolved(nodes []*node, q Query, origin string, closer func() error) (*r
 			if err := desc.Digest.Validate(); err != nil {
 				return nil, fmt.Errorf("layer %d of manifest %s: %w", i, n.Desc.Digest, err)
 			}
-			if !seen[desc.Digest] {
-				seen[desc.Digest] = true
+			if desc.Size < 0 {
+				return nil, fmt.Errorf("layer %d of manifest %s: %w: size %d", i, n.Desc.Digest, ErrDigest, desc.Size)
+			}
+			if k := finest.key(l); !seen[k] {
+				seen[k] = true
 				g.layers = append(g.layers, l)
 			}
 		}
@@ -56,14 +60,7 @@ func (n *node) layer(i int, desc ocispec.Descriptor, q Query, origin string) Lay
 		l.Role, l.DiffID = FileSystem, n.diffIDs[i]
 	}
 	l.Open = func(ctx context.Context) (io.ReadCloser, error) { return n.content.Open(ctx, desc) }
-	if !isForeign(desc) {
-		return l
-	}
-	l.Foreign = q.Foreign
-	if l.Foreign == "" {
-		l.Foreign = ForeignKeep
-	}
-	if l.Foreign == ForeignFetch {
+	if l.Foreign = foreignPolicy(desc, q); l.Foreign == ForeignFetch {
 		l.Blob.URLs = nil
 		l.Open = func(ctx context.Context) (io.ReadCloser, error) { return openForeign(ctx, n.content, desc, q) }
 	}

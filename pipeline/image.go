@@ -19,12 +19,10 @@ type Source interface {
 // A Query says which part of what a name reaches is wanted.
 type Query struct {
 	Platforms Platforms
-	// Single is set where the sink holds one image under a name: unless
-	// Platforms says otherwise, an index then stands for its image for this
-	// platform, or the only one there is.
-	Single  *ocispec.Platform
-	Missing Missing
-	Foreign Foreign
+	// Capacity is what the sink can hold; Run fills it in.
+	Capacity Capacity
+	Missing  Missing
+	Foreign  Foreign
 	// Elsewhere finds the registry that an image came from, for Missing ==
 	// MissingFetch. Nil: there is none.
 	Elsewhere func(ctx context.Context, name string) (Content, error)
@@ -38,17 +36,19 @@ type Query struct {
 	Limits Limits
 }
 
-// Chooses says whether images of an index may be left out, so that layers are
+// Chooses says whether images of the source may be left out, so that layers are
 // not to be yielded before it is known whose they are.
 func (q Query) Chooses() bool {
-	return !q.Platforms.All && (len(q.Platforms.Want) > 0 || q.Single != nil)
+	narrow := len(q.Platforms.Want) > 0 || q.Capacity.Platform != nil
+	return q.Capacity.OneName || narrow && !q.Platforms.All
 }
 
 // A Graph is all that the names of a source reach: images, indexes,
 // attestations and artifacts.
 type Graph interface {
-	// Layers yields each layer blob once, as the source learns of it. What it
-	// yields may be opened at once and until Close.
+	// Layers yields the layer blobs, as the source learns of them. A blob comes
+	// again where it stands upon other layers, or has another role. What is
+	// yielded may be opened at once and until Close.
 	Layers(ctx context.Context) iter.Seq2[Layer, error]
 	// Manifests yields children before parents. It is ranged over after Layers
 	// has ended, so a source that learns its manifests last is welcome.

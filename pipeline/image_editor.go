@@ -15,6 +15,7 @@ import (
 // became of its layers.
 type imageEditor struct {
 	run     *run
+	results map[digest.Digest]*rewritten // what became of other manifests
 	n       *rewritten
 	m       imageManifest
 	image   bool
@@ -34,9 +35,12 @@ func (e *imageEditor) edit(ctx context.Context) error {
 		return on(SourceSide, err)
 	}
 	count := len(layers)
+	if count != len(e.m.Layers) {
+		return on(SourceSide, fmt.Errorf("its layers read as %d and as %d", count, len(e.m.Layers)))
+	}
 	for i, desc := range e.m.Layers {
 		if !e.image || isOpaque(desc.MediaType) {
-			e.n.opaque = append(e.n.opaque, desc.Digest)
+			e.n.opaque = append(e.n.opaque, i)
 			continue
 		}
 		if err := e.layer(i, layers[i], desc); err != nil {
@@ -58,22 +62,43 @@ func (e *imageEditor) edit(ctx context.Context) error {
 	if err := e.config(ctx, o); err != nil {
 		return err
 	}
+	if err := e.subject(o); err != nil {
+		return err
+	}
 	e.n.seal(o)
 	return nil
 }
 
+// subject follows an image that changed, in an attestation that was to be kept.
+func (e *imageEditor) subject(o *Object) error {
+	if e.m.Subject == nil {
+		return nil
+	}
+	s := e.results[e.m.Subject.Digest]
+	if s == nil || !s.changed() || e.n.Root {
+		return nil
+	}
+	desc, err := ParseObject(o.Get("subject"))
+	if err != nil {
+		return on(SourceSide, err)
+	}
+	if err := setDescriptor(desc, s.Desc); err != nil {
+		return err
+	}
+	return o.Set("subject", desc)
+}
+
 // layer brings one entry of the manifest up to date.
 func (e *imageEditor) layer(i int, entry *Object, desc ocispec.Descriptor) error {
-	out := e.run.outcomes[desc.Digest]
-	if out == nil {
-		return on(SourceSide, fmt.Errorf("layer %d, %s, did not come", i, desc.Digest))
-	}
-	if out.SourceDiffID != "" && out.SourceDiffID != e.diffIDs[i] && e.diffIDs[i].Algorithm() == digest.SHA256 {
-		return on(SourceSide, DigestError(fmt.Sprintf("diff ID of layer %d", i), e.diffIDs[i], out.SourceDiffID))
+	out := e.run.outcome(e.m.Layers, i, FileSystem)
+	if err := e.check(i, desc, out); err != nil {
+		return on(SourceSide, fmt.Errorf("layer %d, %s: %w", i, desc.Digest, err))
 	}
 	switch {
 	case out.How == HowSkipped:
 		e.removed = append(e.removed, i)
+		return nil
+	case out.How == HowForeign:
 		return nil
 	case out.layer.Foreign == ForeignFetch:
 		entry.Delete("urls")
@@ -95,6 +120,21 @@ func (e *imageEditor) layer(i int, entry *Object, desc ocispec.Descriptor) error
 		return err
 	}
 	return setDescriptor(entry, result)
+}
+
+// check compares what the manifest says of a layer with what came.
+func (e *imageEditor) check(i int, desc ocispec.Descriptor, out *outcome) error {
+	switch want := e.diffIDs[i]; {
+	case out == nil:
+		return fmt.Errorf("it did not come")
+	case out.unreadable != nil:
+		return out.unreadable
+	case out.Source.Size != desc.Size:
+		return fmt.Errorf("%w: it has %d bytes, its descriptor says %d", ErrDigest, out.Source.Size, desc.Size)
+	case out.SourceDiffID != "" && out.SourceDiffID != want && out.SourceDiffID.Algorithm() == want.Algorithm():
+		return DigestError("diff ID", want, out.SourceDiffID)
+	}
+	return nil
 }
 
 // trimAnnotations removes what described the old bytes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // An Object is a JSON object that is edited in place: keys that are not set
@@ -22,8 +23,9 @@ type member struct {
 	start, end int // of the value in raw; both 0 for a new member
 }
 
-// ParseObject reads one JSON object. Keys that are equal, or differ only in
-// case, are an error: two programs would read two different things.
+// ParseObject reads one JSON object. Keys that are equal but for their case, or
+// are a name of the specifications but for its case, are an error: of two
+// programs one would read it and the other not.
 func ParseObject(raw []byte) (*Object, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -37,10 +39,14 @@ func ParseObject(raw []byte) (*Object, error) {
 			return nil, err
 		}
 		key, ok := t.(string)
-		if folded := strings.ToLower(key); !ok || seen[folded] {
+		folded := fold(key)
+		if !ok || seen[folded] {
 			return nil, fmt.Errorf("JSON key %q stands twice", key)
 		}
-		seen[strings.ToLower(key)] = true
+		if known := knownKeys[folded]; known != "" && known != key {
+			return nil, fmt.Errorf("JSON key %q could be taken for %q", key, known)
+		}
+		seen[folded] = true
 		var v json.RawMessage
 		if err := d.Decode(&v); err != nil {
 			return nil, err
@@ -55,6 +61,31 @@ func ParseObject(raw []byte) (*Object, error) {
 		return nil, fmt.Errorf("text after the JSON object")
 	}
 	return o, nil
+}
+
+// knownKeys are the names that the image specification, and the engine, look
+// for, by their folded form.
+var knownKeys = func() map[string]string {
+	known := map[string]string{}
+	for _, k := range []string{
+		"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "fsLayers", "annotations",
+		"digest", "size", "urls", "data", "platform", "architecture", "os", "variant", "rootfs", "diff_ids", "history", "created", "empty_layer",
+	} {
+		known[fold(k)] = k
+	}
+	return known
+}()
+
+// fold is equal for keys that encoding/json takes for one another: those with
+// the same letters by Unicode's simple folding.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, s)
 }
 
 // Get returns a member's value; nil when there is none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,7 +31,7 @@ type ResolveOptions struct {
 // the caller still has to.
 func Resolve(ctx context.Context, content Content, roots []Root, q Query, opts ResolveOptions, closer func() error) (Graph, error) {
 	r := &resolver{content: content, q: q, opts: opts, limits: q.Limits.WithDefaults(), nodes: map[digest.Digest]*node{}}
-	for _, root := range roots {
+	for _, root := range r.fitting(roots) {
 		if err := r.root(ctx, root); err != nil {
 			return nil, fmt.Errorf("%s: %w", root.name(), err)
 		}
@@ -39,6 +40,20 @@ func Resolve(ctx context.Context, content Content, roots []Root, q Query, opts R
 		return nil, fmt.Errorf("no image: %w", ErrNotFound)
 	}
 	return newResolved(r.order, q, opts.Origin, closer)
+}
+
+// fitting is the first of several roots where the sink has one name; the others
+// are named aloud.
+func (r *resolver) fitting(roots []Root) []Root {
+	if !r.q.Capacity.OneName || len(roots) < 2 {
+		return roots
+	}
+	var left []string
+	for _, root := range roots[1:] {
+		left = append(left, root.name())
+	}
+	r.q.Events.Warn(fmt.Sprintf("the destination has one name: it gets %s; left out are %s", roots[0].name(), strings.Join(left, ", ")))
+	return roots[:1]
 }
 
 func (r Root) name() string {
@@ -95,8 +110,8 @@ func (r *resolver) wanted() []ocispec.Platform {
 		return nil
 	case len(p.Want) > 0:
 		return p.Want
-	case r.q.Single != nil:
-		return []ocispec.Platform{*r.q.Single}
+	case r.q.Capacity.Platform != nil:
+		return []ocispec.Platform{*r.q.Capacity.Platform}
 	case r.opts.OneImage:
 		return []ocispec.Platform{DefaultPlatform()}
 	}
@@ -166,26 +181,53 @@ func (r *resolver) index(ctx context.Context, desc ocispec.Descriptor, raw []byt
 	if err != nil {
 		return nil, false, err
 	}
-	have := map[digest.Digest]bool{}
-	for _, attestations := range []bool{false, true} { // subjects first
-		for _, c := range children {
-			subject, isAttestation := attestationOf(c)
-			if isAttestation != attestations || !wanted(c) || isAttestation && !have[subject] {
-				continue
-			}
-			n, err := r.child(ctx, c, depth)
-			if err != nil {
-				return nil, false, err
-			}
-			if n == nil {
-				missing = true
-				continue
-			}
-			have[c.Digest] = true
-			kept = append(kept, n)
+	left := map[digest.Digest]bool{} // entries that did not come along
+	for _, c := range bySubject(children) {
+		subject, isAttestation := attestationOf(c)
+		if !wanted(c) || isAttestation && left[subject] {
+			left[c.Digest] = true
+			continue
 		}
+		n, err := r.child(ctx, c, depth)
+		if err != nil {
+			return nil, false, err
+		}
+		if n == nil {
+			missing, left[c.Digest] = true, true
+			continue
+		}
+		kept = append(kept, n)
 	}
 	return kept, missing, nil
+}
+
+// bySubject is the entries of an index with attestations behind what they
+// attest. Those that attest one another in a circle, which digests forbid, come
+// last.
+func bySubject(children []ocispec.Descriptor) []ocispec.Descriptor {
+	waiting := map[digest.Digest]bool{}
+	for _, c := range children {
+		waiting[c.Digest] = true
+	}
+	var out []ocispec.Descriptor
+	for todo := children; len(todo) > 0; {
+		var later []ocispec.Descriptor
+		for _, c := range todo {
+			if subject, ok := attestationOf(c); ok && waiting[subject] && subject != c.Digest {
+				later = append(later, c)
+				continue
+			}
+			out = append(out, c)
+		}
+		for _, c := range out {
+			delete(waiting, c.Digest)
+		}
+		if len(later) == len(todo) {
+			return append(out, later...)
+		}
+		todo = later
+	}
+	return out
 }
 
 // child adds one child of an index; nil when it is not here and may be left

@@ -135,7 +135,7 @@ func TestSinkOfOneImageGetsItsPlatform(t *testing.T) {
 		t.Fatal(err)
 	}
 	dst := pipelinetest.NewSink()
-	dst.OnlyFor = &arm
+	dst.Holds.Platform = &arm
 	var warned []string
 	o := pipeline.Options{}
 	o.Events = func(e pipeline.Event) {

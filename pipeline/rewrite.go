@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,12 +15,17 @@ import (
 // manifests reads the manifests, brings them up to date with what became of
 // their layers, and sends the opaque blobs that are still wanted.
 func (r *run) manifests(ctx context.Context, graph Graph) ([]Manifest, error) {
-	w := &rewriter{run: r, results: map[digest.Digest]*rewritten{}}
+	w := &rewriter{run: r, sources: map[digest.Digest]Manifest{}, results: map[digest.Digest]*rewritten{}}
+	var listed []digest.Digest
 	for m, err := range graph.Manifests(ctx) {
 		if err != nil {
 			return nil, on(SourceSide, err)
 		}
-		if err := w.add(ctx, m); err != nil {
+		w.sources[m.Desc.Digest] = m
+		listed = append(listed, m.Desc.Digest)
+	}
+	for _, d := range listed {
+		if err := w.add(ctx, d, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -33,88 +39,107 @@ func (r *run) manifests(ctx context.Context, graph Graph) ([]Manifest, error) {
 type rewritten struct {
 	Manifest
 	source  ocispec.Descriptor
-	opaque  []digest.Digest // blobs that go as they are
+	layers  []ocispec.Descriptor // of an image or artifact, as they were
+	opaque  []int                // which of layers go as they are
 	dropped bool
 }
 
 func (m *rewritten) changed() bool { return m.Desc.Digest != m.source.Digest }
 
-// rewriter brings manifests up to date, children before parents.
+// rewriter brings manifests up to date: children before parents, and what a
+// manifest speaks of before the manifest.
 type rewriter struct {
 	run     *run
+	sources map[digest.Digest]Manifest
 	results map[digest.Digest]*rewritten
 	order   []*rewritten
 }
 
-func (w *rewriter) add(ctx context.Context, m Manifest) error {
+// add brings one manifest up to date, once; its subject comes before it,
+// wherever it is listed.
+func (w *rewriter) add(ctx context.Context, d digest.Digest, depth int) error {
+	m, ok := w.sources[d]
+	if !ok || w.results[d] != nil {
+		return nil
+	}
 	n := &rewritten{Manifest: m, source: m.Desc}
 	var err error
 	if IsIndex(m.Desc.MediaType) {
-		err = w.index(n)
+		err = w.index(ctx, n, depth)
 	} else {
-		err = w.image(ctx, n)
+		err = w.image(ctx, n, depth)
 	}
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", m.Desc.Digest, err)
+		return fmt.Errorf("manifest %s: %w", d, err)
 	}
-	w.results[m.Desc.Digest] = n
+	w.results[d] = n
 	w.order = append(w.order, n)
 	return nil
 }
 
 // image rewrites the manifest of an image or artifact, and an image's config.
-func (w *rewriter) image(ctx context.Context, n *rewritten) error {
+func (w *rewriter) image(ctx context.Context, n *rewritten, depth int) error {
 	m, err := parseManifest(n.source, n.Raw)
 	if err != nil {
 		return on(SourceSide, err)
 	}
-	if w.drop(n, m) {
+	n.layers = m.Layers
+	subject, isAttestation := attestationOf(n.source)
+	if !isAttestation && m.Subject != nil {
+		subject = m.Subject.Digest
+	}
+	if depth > maxDepth {
+		return on(SourceSide, fmt.Errorf("manifests that speak of one another deeper than %d: %w", maxDepth, ErrLimit))
+	}
+	if err := w.add(ctx, subject, depth+1); err != nil {
+		return err
+	}
+	if w.drop(n, subject, isAttestation) {
 		return nil
 	}
 	config, image, err := readImageConfig(m, n.Config)
 	if err != nil {
 		return on(SourceSide, err)
 	}
-	e := &imageEditor{run: w.run, n: n, m: m, image: image, diffIDs: slices.Clone(config.RootFS.DiffIDs)}
-	return e.edit(ctx)
+	e := &imageEditor{run: w.run, results: w.results, n: n, m: m, image: image, diffIDs: slices.Clone(config.RootFS.DiffIDs)}
+	if err := e.edit(ctx); err != nil {
+		return err
+	}
+	w.follow(n, subject, isAttestation)
+	return nil
 }
 
-// drop leaves out what speaks of an image whose digest changed or that did not
-// come along: attestations, and artifacts by their subject. To keep an
-// attestation is to point its index entry at the new digest.
-func (w *rewriter) drop(n *rewritten, m imageManifest) bool {
-	subject, isAttestation := attestationOf(n.source)
-	if isAttestation {
-		s := w.results[subject]
-		if s != nil && (!s.changed() || w.run.opts.Attestations == AttestationsKeep) {
-			return false
-		}
-		return w.dropped(n, "the attestation of "+describeResult(s))
-	}
-	if m.Subject == nil || n.Root {
+// drop leaves out what speaks of an image whose digest changed or that was left
+// out itself: attestations, and artifacts by their subject. What speaks of
+// something that is not here says nothing wrong, and stays. To keep an
+// attestation is to point it at the new digest.
+func (w *rewriter) drop(n *rewritten, subject digest.Digest, isAttestation bool) bool {
+	s := w.results[subject]
+	if s == nil || !s.changed() && !s.dropped || !isAttestation && n.Root {
 		return false
 	}
-	if s := w.results[m.Subject.Digest]; s != nil && s.changed() {
-		return w.dropped(n, "an artifact that refers to "+describeResult(s))
+	if isAttestation && !s.dropped && w.run.opts.Attestations == AttestationsKeep {
+		return false
 	}
-	return false
-}
-
-func (w *rewriter) dropped(n *rewritten, what string) bool {
 	n.dropped = true
-	w.run.report.Dropped = append(w.run.report.Dropped, what)
+	what := "an artifact that refers to "
+	if isAttestation {
+		what = "the attestation of "
+	}
+	w.run.report.Dropped = append(w.run.report.Dropped, what+describe(s.source))
 	return true
 }
 
-func describeResult(s *rewritten) string {
-	if s == nil {
-		return "an image that was left out"
+// follow points the annotation of an attestation at the image's new digest.
+func (w *rewriter) follow(n *rewritten, subject digest.Digest, isAttestation bool) {
+	if s := w.results[subject]; isAttestation && s != nil && s.changed() {
+		n.Desc.Annotations = maps.Clone(n.Desc.Annotations)
+		n.Desc.Annotations[annotationReferenceDigest] = s.Desc.Digest.String()
 	}
-	return describe(s.source)
 }
 
 // index rewrites the entries of an index; those that did not come along leave.
-func (w *rewriter) index(n *rewritten) error {
+func (w *rewriter) index(ctx context.Context, n *rewritten, depth int) error {
 	docker := n.source.MediaType == MediaTypeDockerManifestList
 	o, err := ParseObject(n.Raw)
 	if err != nil {
@@ -130,6 +155,9 @@ func (w *rewriter) index(n *rewritten) error {
 		var desc ocispec.Descriptor
 		if err := json.Unmarshal(entry.Bytes(), &desc); err != nil {
 			return on(SourceSide, err)
+		}
+		if err := w.add(ctx, desc.Digest, depth+1); err != nil {
+			return err
 		}
 		child := w.results[desc.Digest]
 		if child == nil || child.dropped {
@@ -150,7 +178,28 @@ func (w *rewriter) index(n *rewritten) error {
 			return err
 		}
 	}
+	if err := w.indexSubject(n, o); err != nil {
+		return err
+	}
 	n.seal(o)
+	return nil
+}
+
+// indexSubject takes the subject out of an index that speaks of an image which
+// has another digest now: the index would speak of nothing that is here.
+func (w *rewriter) indexSubject(n *rewritten, o *Object) error {
+	var subject ocispec.Descriptor
+	raw := o.Get("subject")
+	if raw == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, &subject); err != nil {
+		return on(SourceSide, err)
+	}
+	if s := w.results[subject.Digest]; s != nil && s.changed() {
+		o.Delete("subject")
+		w.run.report.Dropped = append(w.run.report.Dropped, "the reference of index "+n.source.Digest.String()+" to "+describe(s.source))
+	}
 	return nil
 }
 
@@ -200,8 +249,8 @@ func setDescriptor(o *Object, desc ocispec.Descriptor) error {
 func (w *rewriter) opaque() map[digest.Digest]bool {
 	wanted := map[digest.Digest]bool{}
 	for _, n := range w.order {
-		for _, d := range n.opaque {
-			wanted[d] = !n.dropped || wanted[d]
+		for _, i := range n.opaque {
+			wanted[n.layers[i].Digest] = true
 		}
 	}
 	return wanted
@@ -214,9 +263,9 @@ func (w *rewriter) kept() ([]Manifest, error) {
 		if n.dropped {
 			continue
 		}
-		for _, d := range n.opaque {
-			if o := w.run.outcomes[d]; o == nil || o.Result.Digest != d {
-				return nil, on(SourceSide, fmt.Errorf("manifest %s: blob %s did not come", n.source.Digest, d))
+		for _, i := range n.opaque {
+			if err := w.arrived(n, i); err != nil {
+				return nil, on(SourceSide, fmt.Errorf("manifest %s: blob %s: %w", n.source.Digest, n.layers[i].Digest, err))
 			}
 		}
 		if n.Root {
@@ -229,6 +278,19 @@ func (w *rewriter) kept() ([]Manifest, error) {
 		out = append(out, n.Manifest)
 	}
 	return out, nil
+}
+
+// arrived says whether an opaque blob came as it was.
+func (w *rewriter) arrived(n *rewritten, i int) error {
+	desc := n.layers[i]
+	o := w.run.outcome(n.layers, i, Opaque)
+	switch {
+	case o == nil || o.Result.Digest != desc.Digest && o.How != HowSkipped:
+		return fmt.Errorf("it did not come")
+	case o.Source.Size != desc.Size:
+		return fmt.Errorf("%w: it has %d bytes, its descriptor says %d", ErrDigest, o.Source.Size, desc.Size)
+	}
+	return nil
 }
 
 // lyingAnnotations describe the bytes of a layer as they were; they leave when

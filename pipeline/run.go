@@ -22,8 +22,8 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		err = errors.Join(err, on(SinkSide, dst.Close()))
 		report.Duration = time.Since(start)
 	}()
-	if s, ok := dst.(SingleImage); ok {
-		if opts.Single, err = s.Single(ctx); err != nil {
+	if s, ok := dst.(Limited); ok {
+		if opts.Capacity, err = s.Capacity(ctx); err != nil {
 			return report, on(SinkSide, err)
 		}
 	}
@@ -54,14 +54,15 @@ type run struct {
 	chain   []LayerFilter
 	sink    Sink
 
-	listed   []digest.Digest // the layers in the order of the manifests, if known
-	seq      int             // layers given to the sink so far
-	deferred []Layer         // opaque blobs, until it is known that they are wanted
+	below    bool       // a filter looks at the layers below
+	listed   []layerKey // the layers in the order of the manifests, if known
+	seq      int        // layers given to the sink so far
+	deferred []Layer    // opaque blobs, until it is known that they are wanted
 
 	mu       sync.Mutex
 	failed   []error
-	outcomes map[digest.Digest]*outcome
-	order    []digest.Digest // as the layers were started
+	outcomes map[layerKey]*outcome
+	order    []layerKey // as the layers were started
 	report   Report
 }
 
@@ -70,6 +71,8 @@ type outcome struct {
 	LayerReport
 	layer Layer
 	plain int64 // bytes of the tar that a filter changed
+	// unreadable is why an Unknown blob is no file system.
+	unreadable error
 	// compression is what a recoded or rewritten layer is stored with.
 	compression Compression
 }
@@ -78,10 +81,11 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 	if opts.Parallel <= 0 {
 		opts.Parallel = defaultParallel
 	}
-	r := &run{opts: opts, limits: opts.Limits.WithDefaults(), filters: filters, sink: dst, outcomes: map[digest.Digest]*outcome{}}
+	r := &run{opts: opts, limits: opts.Limits.WithDefaults(), filters: filters, sink: dst, outcomes: map[layerKey]*outcome{}}
 	for _, f := range filters {
 		if lf, ok := f.(LayerFilter); ok {
 			r.chain = append(r.chain, lf)
+			r.below = r.below || f.Recipe().Below
 		}
 	}
 	return r
@@ -92,17 +96,17 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 func (r *run) layers(ctx context.Context, graph Graph) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Parallel)
-	seen := map[digest.Digest]bool{}
+	seen := map[layerKey]bool{}
 	var failed error
 	for l, err := range r.inOrder(ctx, graph) {
 		if err != nil {
 			failed = on(SourceSide, err)
 			break
 		}
-		if seen[l.Blob.Digest] {
+		if seen[r.key(l)] {
 			continue
 		}
-		seen[l.Blob.Digest] = true
+		seen[r.key(l)] = true
 		if l.Role == Opaque {
 			r.deferred = append(r.deferred, l)
 			continue
@@ -134,7 +138,8 @@ func (r *run) failure(first error) error {
 func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 	seq := r.seq
 	r.seq++
-	r.order = append(r.order, l.Blob.Digest)
+	k := r.key(l)
+	r.order = append(r.order, k)
 	group.Go(func() error {
 		o, err := r.layer(ctx, seq, l)
 		r.mu.Lock()
@@ -145,7 +150,7 @@ func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 			}
 			return err
 		}
-		r.outcomes[l.Blob.Digest] = o
+		r.outcomes[k] = o
 		return nil
 	})
 }
@@ -169,8 +174,8 @@ func (r *run) blobs(ctx context.Context, wanted map[digest.Digest]bool) error {
 // mistaken are blobs that came before their manifest, looked like a file
 // system, were changed, and turn out to be opaque.
 func (r *run) mistaken(wanted map[digest.Digest]bool) (again []Layer) {
-	for _, d := range r.order {
-		if o := r.outcomes[d]; wanted[d] && o.Result.Digest != d {
+	for _, k := range r.order {
+		if o := r.outcomes[k]; k.role == Unknown && wanted[k.blob] && o.Result.Digest != k.blob {
 			again = append(again, o.layer)
 		}
 	}
@@ -208,13 +213,13 @@ func (r *run) publish(ctx context.Context, manifests []Manifest) error {
 // result adds up what the layers did, in the order of the manifests where the
 // source knew it, else in that of their arrival.
 func (r *run) result() Report {
-	seen := map[digest.Digest]bool{}
-	for _, d := range append(r.listed, r.order...) {
-		if seen[d] || r.outcomes[d] == nil {
+	seen := map[layerKey]bool{}
+	for _, k := range append(r.listed, r.order...) {
+		if seen[k] || r.outcomes[k] == nil {
 			continue
 		}
-		seen[d] = true
-		o := r.outcomes[d]
+		seen[k] = true
+		o := r.outcomes[k]
 		r.report.Layers = append(r.report.Layers, o.LayerReport)
 		switch o.How {
 		case HowHeld:

@@ -72,11 +72,21 @@ type Skipper interface {
 	Skip(seq int)
 }
 
-// SingleImage is implemented by a sink that may be able to hold only one image
-// under a name, not an index. Run asks it before it opens the source.
-type SingleImage interface {
-	// Single returns the platform that the sink wants; nil if it holds indexes.
-	Single(ctx context.Context) (*ocispec.Platform, error)
+// Limited is implemented by a sink that may not be able to hold all that a
+// source gives. Run asks it before it opens the source, so that nothing travels
+// in vain.
+type Limited interface {
+	Capacity(ctx context.Context) (Capacity, error)
+}
+
+// A Capacity is what a sink can hold. The zero value is everything.
+type Capacity struct {
+	// OneName: the sink has one name, so it takes one image or index.
+	OneName bool
+	// Platform, if set: the sink holds no indexes. Unless Query.Platforms says
+	// otherwise, an index stands for its image for this platform, or for the
+	// only one that it has.
+	Platform *ocispec.Platform
 }
 
 // Mounter is implemented by a sink that can take a layer from a neighbour

@@ -66,11 +66,47 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	}
 	switch {
 	case enc.Compression != came:
-		return t.rewrite(ctx, head.again(), enc)
+		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	case !filtered:
 		return t.asItCame(ctx, head.again())
 	}
 	return t.scan(ctx, head, chain, enc)
+}
+
+// look shows the layer to the filters and checks its diff ID.
+func (t *transfer) look(head io.Reader, chain tarstream.Handler) error {
+	plain, _, err := codec.NewReader(head)
+	if err != nil {
+		return on(SourceSide, err)
+	}
+	defer plain.Close()
+	sum := sha256.New()
+	if err := t.read(io.TeeReader(t.limited(plain), sum), chain); err != nil {
+		return err
+	}
+	return t.checkDiffID(sum)
+}
+
+// isNoFileSystem says whether a blob whose manifest has not come yet turned out
+// to be no layer. Whether that is an error, the manifest decides.
+func (t *transfer) isNoFileSystem(err error) bool {
+	var side *Error
+	return t.layer.Role == Unknown && errors.As(err, &side) && side.Side == SourceSide && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrDigest)
+}
+
+// orAsItCame sends a blob that could not be recoded, because it is none, as it
+// is.
+func (t *transfer) orAsItCame(ctx context.Context, err error) error {
+	if !t.isNoFileSystem(err) {
+		return err
+	}
+	t.out.unreadable = err
+	raw, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	return t.asItCame(ctx, raw)
 }
 
 // held records that nothing needs to move.
@@ -112,24 +148,14 @@ func (t *transfer) scan(ctx context.Context, head *rewinder, chain tarstream.Han
 	if !t.plan.Held && !mount {
 		head.overflow = pass
 	}
-	plain, _, err := codec.NewReader(head)
-	if err != nil {
-		return on(SourceSide, err)
-	}
-	defer plain.Close()
-	sum := sha256.New()
-	err = t.read(io.TeeReader(t.limited(plain), sum), chain)
+	err := t.look(head, chain)
 	switch {
 	case errors.Is(err, tarstream.ErrChanged):
 		return t.changed(ctx, head, pass, enc)
-	case t.layer.Role == Unknown && errors.Is(err, tarstream.ErrFormat):
-		// Not a file system after all; it goes as it came.
+	case t.isNoFileSystem(err):
+		t.out.unreadable = err // it goes as it came
 	case err != nil:
 		return err
-	default:
-		if err := t.checkDiffID(sum); err != nil {
-			return err
-		}
 	}
 	if _, err := io.Copy(io.Discard, head); err != nil { // the digest counts at the end
 		return err
@@ -177,14 +203,14 @@ func (t *transfer) changed(ctx context.Context, head *rewinder, pass *passThroug
 		return on(SinkSide, err)
 	}
 	if !head.spent {
-		return t.rewrite(ctx, head.again(), enc)
+		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	}
 	raw, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer raw.Close()
-	return t.rewrite(ctx, raw, enc)
+	return t.orAsItCame(ctx, t.rewrite(ctx, raw, enc))
 }
 
 // rewrite decodes, filters and encodes.
@@ -194,6 +220,7 @@ func (t *transfer) rewrite(ctx context.Context, r io.Reader, enc Encoding) error
 		return on(SourceSide, err)
 	}
 	defer plain.Close()
+	enc.Compression = enc.Compression.Writable()
 	fresh := t.layer // its bytes will be new ones
 	fresh.Blob = ocispec.Descriptor{MediaType: t.layer.Blob.MediaType}
 	w, err := t.writer(ctx, fresh)

@@ -11,8 +11,8 @@ import (
 )
 
 // Verified returns the bytes of rc, with an error in place of io.EOF when they
-// are not those of desc: too few, too many, or of another digest. A size of 0
-// or a digest of "" is not checked. Close closes rc.
+// are not those of desc: too few, too many, or of another digest. A digest of "" is
+// not checked. Close closes rc.
 func Verified(rc io.ReadCloser, desc ocispec.Descriptor) io.ReadCloser {
 	v := &verified{rc: rc, desc: desc}
 	if desc.Digest != "" {
@@ -34,13 +34,13 @@ func (v *verified) Read(p []byte) (int, error) {
 	if v.verifier != nil {
 		_, _ = v.verifier.Write(p[:n]) // a hash never fails
 	}
-	if v.desc.Size > 0 && v.n > v.desc.Size {
+	if v.n > v.desc.Size {
 		return n, fmt.Errorf("blob %s: %w: more than its %d bytes", v.desc.Digest, ErrDigest, v.desc.Size)
 	}
 	if err != io.EOF {
 		return n, err
 	}
-	if v.desc.Size > 0 && v.n < v.desc.Size {
+	if v.n < v.desc.Size {
 		return n, fmt.Errorf("blob %s: %w after %d of %d bytes", v.desc.Digest, io.ErrUnexpectedEOF, v.n, v.desc.Size)
 	}
 	if v.verifier != nil && !v.verifier.Verified() {

@@ -20,8 +20,8 @@ type Sink struct {
 	Store *Store
 	// Wants is what Plan answers; Held besides is what Store has.
 	Wants pipeline.Plan
-	// OnlyFor, if set, is the platform of the one image that the sink holds.
-	OnlyFor *ocispec.Platform
+	// Holds is what Capacity answers.
+	Holds pipeline.Capacity
 	// Refuse, if set, may fail a layer at its first write.
 	Refuse func(seq int) error
 
@@ -34,15 +34,15 @@ type Sink struct {
 }
 
 var (
-	_ pipeline.Sink        = (*Sink)(nil)
-	_ pipeline.SingleImage = (*Sink)(nil)
+	_ pipeline.Sink    = (*Sink)(nil)
+	_ pipeline.Limited = (*Sink)(nil)
 )
 
 // NewSink returns an empty sink.
 func NewSink() *Sink { return &Sink{Store: NewStore()} }
 
-// Single answers OnlyFor.
-func (s *Sink) Single(context.Context) (*ocispec.Platform, error) { return s.OnlyFor, nil }
+// Capacity answers Holds.
+func (s *Sink) Capacity(context.Context) (pipeline.Capacity, error) { return s.Holds, nil }
 
 // Plan answers Wants.
 func (s *Sink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, error) {

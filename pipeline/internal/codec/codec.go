@@ -25,6 +25,15 @@ const (
 	XZ    Compression = "xz"
 )
 
+// Writable is the compression in which a stream of this one is written anew:
+// itself, but gzip for those that no registry or daemon takes for a layer.
+func (c Compression) Writable() Compression {
+	if c == Bzip2 || c == XZ {
+		return Gzip
+	}
+	return c
+}
+
 // PeekSize is how many bytes Sniff wants to see.
 const PeekSize = 6
 

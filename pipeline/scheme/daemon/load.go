@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/moby/moby/client"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
@@ -68,9 +67,9 @@ type Sink struct {
 }
 
 var (
-	_ pipeline.Sink        = (*Sink)(nil)
-	_ pipeline.Skipper     = (*Sink)(nil)
-	_ pipeline.SingleImage = (*Sink)(nil)
+	_ pipeline.Sink    = (*Sink)(nil)
+	_ pipeline.Skipper = (*Sink)(nil)
+	_ pipeline.Limited = (*Sink)(nil)
 )
 
 // errAborted is what the daemon's side of the pipe sees of a run that ends
@@ -87,12 +86,17 @@ func (s *Sink) connect(ctx context.Context) error {
 	return s.absent
 }
 
-// Single is the daemon's platform where its store holds no indexes.
-func (s *Sink) Single(ctx context.Context) (*ocispec.Platform, error) {
-	if err := s.connect(ctx); err != nil || s.engine.indexes {
-		return nil, err
+// Capacity is one image where the URI names one, and one platform where the
+// daemon's store holds no indexes.
+func (s *Sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
+	c := pipeline.Capacity{OneName: len(s.target.Images) > 0}
+	if err := s.connect(ctx); err != nil {
+		return c, err
 	}
-	return &s.engine.platform, nil
+	if !s.engine.indexes {
+		c.Platform = &s.engine.platform
+	}
+	return c, nil
 }
 
 // begin connects and opens the load, once.

@@ -71,6 +71,7 @@ func (s *Source) open(ctx context.Context, cli client.APIClient, q pipeline.Quer
 			}
 		}
 	}
+	q.Capacity.OneName = q.Capacity.OneName && !g.alone // one was asked for: layers may come at once
 	body, err := cli.ImageSave(ctx, ask, opts...)
 	if err != nil {
 		return nil, explain(ctx, cli, fmt.Sprintf("export image %s", ask[0]), err)

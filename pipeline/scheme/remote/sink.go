@@ -33,6 +33,7 @@ type Sink struct {
 var (
 	_ pipeline.Sink    = (*Sink)(nil)
 	_ pipeline.Mounter = (*Sink)(nil)
+	_ pipeline.Limited = (*Sink)(nil)
 )
 
 func newSink(c *client, compression pipeline.Compression) *Sink {
@@ -40,6 +41,11 @@ func newSink(c *client, compression pipeline.Compression) *Sink {
 		client: c, compression: compression,
 		held: map[digest.Digest]bool{}, sessions: map[digest.Digest]*url.URL{},
 	}
+}
+
+// Capacity is one image or index: there is one name.
+func (s *Sink) Capacity(context.Context) (pipeline.Capacity, error) {
+	return pipeline.Capacity{OneName: true}, nil
 }
 
 // Plan asks the repository whether it holds the layer, and lets it take the

@@ -104,6 +104,47 @@ func TestSameFileAsSourceAndDestination(t *testing.T) {
 	}
 }
 
+func TestReplacedArchiveKeepsItsMode(t *testing.T) {
+	t.Parallel()
+	raw := newImage(t, "mode", 1).dockerSave(t)
+	path := output(t, "image.tar")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process(t, raw, "tar://"+path, ours.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+func TestLinkToNothingIsFollowed(t *testing.T) {
+	t.Parallel()
+	raw := newImage(t, "link", 1).dockerSave(t)
+	path := output(t, "image.tar")
+	link := filepath.Join(filepath.Dir(path), "link.tar")
+	if err := os.Symlink("image.tar", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process(t, raw, "tar://"+link, ours.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "image.tar" {
+		t.Errorf("the link was replaced: %v, %v", to, err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	circle := filepath.Join(filepath.Dir(path), "circle.tar")
+	if err := os.Symlink("circle.tar", circle); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process(t, raw, "tar://"+circle, ours.Config{}); err == nil {
+		t.Error("a circle was followed")
+	}
+}
+
 func TestDestinationThatCannotBeWrittenIsExplained(t *testing.T) {
 	t.Parallel()
 	raw := newImage(t, "full", 1).dockerSave(t)

@@ -52,13 +52,16 @@ func take(ctx context.Context, src pipeline.Source, q pipeline.Query) (taken, er
 
 func drain(ctx context.Context, g pipeline.Graph) (taken, error) {
 	got := taken{diffIDs: map[digest.Digest]digest.Digest{}, roles: map[digest.Digest]pipeline.Role{}}
+	uses := map[string]bool{}
 	for l, err := range g.Layers(ctx) {
 		if err != nil {
 			return got, err
 		}
-		if _, twice := got.diffIDs[l.Blob.Digest]; twice {
-			return got, fmt.Errorf("layer %s is yielded twice", l.Blob.Digest)
+		use := fmt.Sprint(l.Blob.Digest, l.Role, len(l.Parents)) // upon others it may come again
+		if uses[use] {
+			return got, fmt.Errorf("layer %s is yielded twice", use)
 		}
+		uses[use] = true
 		d, err := diffID(ctx, l)
 		if err != nil {
 			return got, err

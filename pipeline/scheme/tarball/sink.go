@@ -78,9 +78,9 @@ type target interface {
 }
 
 var (
-	_ pipeline.Sink        = (*sink)(nil)
-	_ pipeline.Skipper     = (*sink)(nil)
-	_ pipeline.SingleImage = (*sink)(nil)
+	_ pipeline.Sink    = (*sink)(nil)
+	_ pipeline.Skipper = (*sink)(nil)
+	_ pipeline.Limited = (*sink)(nil)
 )
 
 // NewStreamSink writes an archive to w as it goes: standard output, a daemon's
@@ -111,13 +111,14 @@ func (s *sink) begin() error {
 	return s.started
 }
 
-// Single is this machine's platform for a plain archive, which has no indexes.
-func (s *sink) Single(context.Context) (*ocispec.Platform, error) {
+// Capacity is everything, but a plain archive has no indexes: it takes the
+// image for this machine.
+func (s *sink) Capacity(context.Context) (pipeline.Capacity, error) {
 	if s.cfg.Format != FormatDocker {
-		return nil, nil //nolint:nilnil // no platform is the answer
+		return pipeline.Capacity{}, nil
 	}
 	p := pipeline.DefaultPlatform()
-	return &p, nil
+	return pipeline.Capacity{Platform: &p}, nil
 }
 
 // Plan takes every layer as it came, except that a plain archive has plain

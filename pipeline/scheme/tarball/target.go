@@ -118,9 +118,9 @@ func (t *fileTarget) open() (medium, error) {
 // create makes the file beside the one it will replace, so that the rename
 // stays in one file system. A device or pipe is written as it is.
 func (t *fileTarget) create() error {
-	t.final = t.path
-	if real, err := filepath.EvalSymlinks(t.path); err == nil {
-		t.final = real
+	var err error
+	if t.final, err = follow(t.path); err != nil {
+		return err
 	}
 	info, err := os.Stat(t.final)
 	switch {
@@ -137,7 +137,26 @@ func (t *fileTarget) create() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("the directory %s is not there; make it first", filepath.Dir(t.final))
 	}
+	if err == nil && t.replaces {
+		return t.f.Chmod(info.Mode().Perm()) // who could not read the old one cannot read the new one
+	}
 	return err
+}
+
+// follow is the path with its last symbolic links followed, also where they
+// point at what is not there yet.
+func follow(path string) (string, error) {
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path, nil //nolint:nilerr // it is no link
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return "", errors.New("its symbolic links go round in a circle")
 }
 
 func (t *fileTarget) publish() error {

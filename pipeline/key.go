@@ -1,0 +1,64 @@
+package pipeline
+
+import (
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A layerKey tells uses of a blob apart that may come to different ends: one
+// image keeps it by its URLs and another carries it, one takes it for a file
+// system and another for an artifact's blob. A filter may also look at the
+// layers below (Recipe.Below), so the same layer upon others is another one.
+type layerKey struct {
+	blob    digest.Digest
+	role    Role
+	foreign Foreign
+	below   string
+}
+
+// key is the key of a layer as a source yields it.
+func (r *run) key(l Layer) layerKey {
+	k := layerKey{blob: l.Blob.Digest, role: l.Role, foreign: l.Foreign}
+	if l.Role == FileSystem && r.below {
+		k.below = belowKey(len(l.Parents), func(i int) digest.Digest { return l.Parents[i].Blob.Digest })
+	}
+	return k
+}
+
+// outcome finds what became of the i-th layer of a manifest. A layer that came
+// before its manifest has no role and nothing below it.
+func (r *run) outcome(layers []ocispec.Descriptor, i int, role Role) *outcome {
+	desc := layers[i]
+	k := layerKey{blob: desc.Digest, role: role, foreign: foreignPolicy(desc, r.opts.Query)}
+	if role == FileSystem && r.below {
+		k.below = belowKey(i, func(j int) digest.Digest { return layers[j].Digest })
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if o := r.outcomes[k]; o != nil {
+		return o
+	}
+	return r.outcomes[layerKey{blob: desc.Digest, role: Unknown}]
+}
+
+func belowKey(n int, blob func(int) digest.Digest) string {
+	var s strings.Builder
+	for i := range n {
+		s.WriteString(blob(i).String())
+		s.WriteByte(' ')
+	}
+	return digest.FromString(s.String()).Encoded()
+}
+
+// foreignPolicy is what happens to a layer: "" for an ordinary one.
+func foreignPolicy(desc ocispec.Descriptor, q Query) Foreign {
+	switch {
+	case !isForeign(desc):
+		return ""
+	case q.Foreign == "":
+		return ForeignKeep
+	}
+	return q.Foreign
+}
