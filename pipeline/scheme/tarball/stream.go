@@ -14,12 +14,19 @@ import (
 	"github.com/occystrap/occystrap/pipeline/internal/spool"
 )
 
-// OpenStream reads an archive that arrives once, compressed or not: a daemon's
-// export. Layers are yielded while it still arrives, manifests when it has. If
+// OpenStream reads a daemon's export, which arrives once. Layers are yielded
+// while it still arrives, manifests when it has: what a daemon sends, a manifest
+// lists. A stranger's archive may hold blobs that none lists, so its layers wait
+// for the manifests (Source). If
 // r can be closed, closing the graph closes it and waits for the last Read to
 // return; otherwise a Read that blocks is left behind.
 func OpenStream(ctx context.Context, r io.Reader, cfg Config, q pipeline.Query) (pipeline.Graph, error) {
-	return newStream(ctx, "the archive", r, cfg, q, "")
+	g, err := newStream(ctx, "the archive", r, cfg, q, "")
+	if err != nil {
+		return nil, err
+	}
+	g.trusted = true
+	return g, nil
 }
 
 // streamGraph is the graph of an archive that arrives once. All of it goes into
@@ -28,15 +35,17 @@ func OpenStream(ctx context.Context, r io.Reader, cfg Config, q pipeline.Query) 
 type streamGraph struct {
 	what  string
 	image string
-	in    io.Reader
-	cfg   Config
-	q     pipeline.Query
-	spool *spool.File
-	arch  *archive
-	stop  context.CancelFunc
-	stops context.Context //nolint:containedctx // ends the reading at Close, whoever began it
-	done  chan struct{}   // closed when nothing is read any more
-	start sync.Once
+	// trusted: every blob that looks like a layer is one that a manifest lists.
+	trusted bool
+	in      io.Reader
+	cfg     Config
+	q       pipeline.Query
+	spool   *spool.File
+	arch    *archive
+	stop    context.CancelFunc
+	stops   context.Context //nolint:containedctx // ends the reading at Close, whoever began it
+	done    chan struct{}   // closed when nothing is read any more
+	start   sync.Once
 
 	mu     sync.Mutex
 	early  []pipeline.Layer // seen before the manifests
