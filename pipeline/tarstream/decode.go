@@ -7,13 +7,6 @@ import (
 	"time"
 )
 
-// extensions are the headers that stood before the header proper.
-type extensions struct {
-	longName, longLink *string
-	records            []record
-	has                map[string]bool // PAX keys that filled a Header field
-}
-
 // header reads the block at e.main and what belongs to it. More says that it
 // was an extension, so that another header follows.
 func (e *Entry) header() (more bool, err error) {
@@ -31,65 +24,45 @@ func (e *Entry) header() (more bool, err error) {
 	if err := e.fields(b, size); err != nil {
 		return false, err
 	}
-	if e.hdr.Type == TypeGNUSparse && flavourOf(b) == gnu {
-		return false, e.sparseMap()
+	if e.hdr.Type != TypeGNUSparse {
+		return false, nil
 	}
-	return false, nil
+	if fl := flavourOf(b); fl != gnu && fl != oldGo {
+		// Schily's tar has sparse files of this type as well, with another map.
+		return false, fmt.Errorf("%w: sparse file without GNU magic", ErrFormat)
+	}
+	return false, e.sparseMap()
 }
 
-// extension reads the content of an x, L or K header.
-func (e *Entry) extension(kind byte, size int64) error {
-	content, err := e.content(size)
-	if err != nil {
-		return err
-	}
-	switch s := text(content); kind {
-	case 'L':
-		e.ext.longName = &s
-	case 'K':
-		e.ext.longLink = &s
-	case 'x':
-		if e.ext.records != nil {
-			return fmt.Errorf("%w: two PAX headers for one entry", ErrFormat)
-		}
-		e.ext.records, err = parseRecords(content)
-	}
-	return err
-}
-
-// content reads an extension's content and padding into raw.
-func (e *Entry) content(size int64) ([]byte, error) {
-	if size < 0 || size > maxExtension {
-		return nil, fmt.Errorf("%w: extension header of %d bytes", ErrFormat, size)
-	}
-	at := len(e.raw)
-	e.raw = append(e.raw, make([]byte, roundUp(size))...)
-	if err := e.s.readFull(e.raw[at:]); err != nil {
-		return nil, err
-	}
-	return e.raw[at : at+int(size)], nil
-}
-
-// global reads a PAX global header as an entry of its own: daemons ignore its
-// records, filters may not.
-func (e *Entry) global(size int64) error {
-	content, err := e.content(size)
-	if err != nil {
-		return err
-	}
-	if e.ext.records != nil || e.ext.longName != nil || e.ext.longLink != nil {
-		return fmt.Errorf("%w: extension header before a global header", ErrFormat)
-	}
-	if e.ext.records, err = parseRecords(content); err != nil {
-		return err
-	}
-	e.hdr.Type = TypeGlobal
-	return e.applyRecords()
-}
-
-// fields fills in hdr from the header block and the extensions before it.
-func (e *Entry) fields(b []byte, size int64) (err error) {
+// fields fills in hdr from the header block and the extensions before it, in
+// archive/tar's order: GNU long names win over PAX records.
+func (e *Entry) fields(b []byte, size int64) error {
 	h := &e.hdr
+	if err := h.block(b); err != nil {
+		return err
+	}
+	h.Size = size
+	if err := e.applyRecords(); err != nil {
+		return err
+	}
+	set(&h.Name, e.ext.longName)
+	set(&h.Linkname, e.ext.longLink)
+	h.Type = typeOf(fType.of(b)[0], h.Name)
+	if h.Type != TypeGNUSparse && e.sparseNamed() {
+		h.Name = h.Records[paxSparseName]
+	}
+	return e.settle()
+}
+
+// set fills a field from a GNU long name; an empty one says nothing.
+func set(field, value *string) {
+	if value != nil && *value != "" {
+		*field = *value
+	}
+}
+
+// block fills in h from a header block alone, but for type and size.
+func (h *Header) block(b []byte) (err error) {
 	number := func(f span) int64 {
 		v, nerr := parseNumber(f.of(b))
 		if err == nil {
@@ -99,7 +72,7 @@ func (e *Entry) fields(b []byte, size int64) (err error) {
 	}
 	h.Name, h.Linkname = text(fName.of(b)), text(fLinkname.of(b))
 	h.Mode, h.UID, h.GID = number(fMode), int(number(fUID)), int(number(fGID))
-	h.Size, h.ModTime = size, time.Unix(number(fModTime), 0)
+	h.ModTime = time.Unix(number(fModTime), 0)
 	fl := flavourOf(b)
 	if fl != v7 {
 		h.Uname, h.Gname = text(fUname.of(b)), text(fGname.of(b))
@@ -107,33 +80,27 @@ func (e *Entry) fields(b []byte, size int64) (err error) {
 	}
 	atime, ctime, prefix := timeFields(fl)
 	if prefix.n > 0 {
-		if p := text(prefix.of(b)); p != "" {
+		if p := text(prefix.of(b)); p != "" && (fl != oldGo || plain(p)) {
 			h.Name = p + "/" + h.Name
 		}
 	}
-	if atime.n > 0 {
-		h.AccessTime, h.ChangeTime = binaryTime(number(atime)), binaryTime(number(ctime))
+	optional := func(f span) time.Time { // 0 stands for none there
+		if f.n == 0 || fl == gnu && f.of(b)[0] == 0 {
+			return time.Time{}
+		}
+		if v := number(f); v != 0 {
+			return time.Unix(v, 0)
+		}
+		return time.Time{}
 	}
-	if err != nil {
-		return err
-	}
-	if e.ext.longName != nil {
-		h.Name = *e.ext.longName
-	}
-	if e.ext.longLink != nil {
-		h.Linkname = *e.ext.longLink
-	}
-	if err := e.applyRecords(); err != nil {
-		return err
-	}
-	h.Type = fType.of(b)[0]
-	return e.settle()
+	h.AccessTime, h.ChangeTime = optional(atime), optional(ctime)
+	return err
 }
 
 // timeFields says where a flavour keeps access time, change time and prefix.
 func timeFields(fl flavour) (atime, ctime, prefix span) {
 	switch fl { //nolint:exhaustive // v7 has none of them
-	case ustar:
+	case ustar, oldGo:
 		return span{}, span{}, fPrefix
 	case star:
 		return fStarATime, fStarCTime, span{fPrefix.at, fStarATime.at - fPrefix.at}
@@ -143,107 +110,103 @@ func timeFields(fl flavour) (atime, ctime, prefix span) {
 	return span{}, span{}, span{}
 }
 
-// binaryTime is a header field's time; 0 stands for none there.
-func binaryTime(v int64) time.Time {
-	if v == 0 {
-		return time.Time{}
-	}
-	return time.Unix(v, 0)
-}
-
 // applyRecords lets PAX records override header fields. Those without a field
-// stay in Records. An empty value leaves the header's, as archive/tar does.
+// go to Records. An empty value leaves the header's, as archive/tar does.
 func (e *Entry) applyRecords() error {
 	h := &e.hdr
-	e.ext.has = map[string]bool{}
-	for _, r := range e.ext.records {
-		var err error
-		known := true
-		switch r.key {
-		case "path":
-			set(&h.Name, r.value)
-		case "linkpath":
-			set(&h.Linkname, r.value)
-		case "uname":
-			set(&h.Uname, r.value)
-		case "gname":
-			set(&h.Gname, r.value)
-		case "uid":
-			h.UID, err = strconv.Atoi(r.value)
-		case "gid":
-			h.GID, err = strconv.Atoi(r.value)
-		case "size":
-			h.Size, err = strconv.ParseInt(r.value, 10, 64)
-		case "mtime":
-			h.ModTime, err = parseTime(r.value)
-		case "atime":
-			h.AccessTime, err = parseTime(r.value)
-		case "ctime":
-			h.ChangeTime, err = parseTime(r.value)
-		default:
-			known = false
+	for key, value := range e.ext.last {
+		switch {
+		case !hasField(key):
 			if h.Records == nil {
 				h.Records = map[string]string{}
 			}
-			h.Records[r.key] = r.value
+			h.Records[key] = value
+		case value != "":
+			if err := h.setField(key, value); err != nil {
+				return fmt.Errorf("%w: PAX record %s=%q", ErrFormat, key, value)
+			}
 		}
-		if err != nil && r.value != "" {
-			return fmt.Errorf("%w: PAX record %s=%q", ErrFormat, r.key, r.value)
-		}
-		e.ext.has[r.key] = known
-	}
-	if name := h.Records[paxSparseName]; name != "" {
-		h.Name = name
 	}
 	return nil
 }
 
-func set(field *string, value string) {
-	if value != "" {
-		*field = value
+// hasField says whether a PAX key is shown in a field of Header.
+func hasField(key string) bool {
+	switch key {
+	case "path", "linkpath", "uname", "gname", "uid", "gid", "size", "mtime", "atime", "ctime":
+		return true
 	}
+	return false
 }
 
-// settle derives the type that daemons see and the length of the content.
+// setField fills the field of a key that hasField.
+func (h *Header) setField(key, value string) (err error) {
+	switch key {
+	case "path":
+		h.Name = strings.Clone(value) // filters keep it, and not all records with it
+	case "linkpath":
+		h.Linkname = strings.Clone(value)
+	case "uname":
+		h.Uname = value
+	case "gname":
+		h.Gname = value
+	case "uid":
+		h.UID, err = strconv.Atoi(value)
+	case "gid":
+		h.GID, err = strconv.Atoi(value)
+	case "size":
+		h.Size, err = strconv.ParseInt(value, 10, 64)
+	case "mtime":
+		h.ModTime, err = parseTime(value)
+	case "atime":
+		h.AccessTime, err = parseTime(value)
+	case "ctime":
+		h.ChangeTime, err = parseTime(value)
+	}
+	return err
+}
+
+// sparseNamed says whether the name stands in GNU.sparse.name: archive/tar's
+// conditions, that is a PAX sparse file of a known version, or one that has a
+// map and no version.
+func (e *Entry) sparseNamed() bool {
+	r := e.hdr.Records
+	if r[paxSparseName] == "" {
+		return false
+	}
+	major, minor := r["GNU.sparse.major"], r["GNU.sparse.minor"]
+	if major != "" || minor != "" {
+		return major == "0" && (minor == "0" || minor == "1") || major == "1" && minor == "0"
+	}
+	return r["GNU.sparse.map"] != "" || r["GNU.sparse.offset"] != "" || r["GNU.sparse.numbytes"] != ""
+}
+
+// typeOf is the type that daemons see: V7 marks a directory by its name alone.
+func typeOf(flag byte, name string) byte {
+	switch {
+	case flag != 0:
+		return flag
+	case strings.HasSuffix(name, "/"):
+		return TypeDir
+	}
+	return TypeReg
+}
+
+// settle derives the length of the content, and bounds names.
 func (e *Entry) settle() error {
 	h := &e.hdr
-	if h.Type == 0 { // V7, which marks a directory by its name alone
-		h.Type = TypeReg
-		if strings.HasSuffix(h.Name, "/") {
-			h.Type = TypeDir
-		}
-	}
-	if h.Size < 0 {
-		return fmt.Errorf("%w: size %d", ErrFormat, h.Size)
+	if n := max(len(h.Name), len(h.Linkname)); n > maxName {
+		return fmt.Errorf("%w: name of %d bytes, limit is %d", ErrFormat, n, maxName)
 	}
 	switch h.Type {
 	case TypeLink, TypeSymlink, TypeChar, TypeBlock, TypeDir, TypeFifo:
 		// Whatever the size field says, no content follows (archive/tar,
 		// isHeaderOnly): old tars put a directory's disk use there.
-	default:
-		e.size = h.Size
+		h.Size = 0
 	}
-	h.Size = e.size
-	e.padded = roundUp(e.size)
-	if e.padded < e.size {
+	e.size, e.padded = h.Size, roundUp(h.Size)
+	if h.Size < 0 || e.padded < e.size {
 		return fmt.Errorf("%w: size %d", ErrFormat, h.Size)
-	}
-	return nil
-}
-
-// sparseMap reads the further blocks of an old GNU sparse map.
-func (e *Entry) sparseMap() error {
-	more := fGNUMore.of(e.raw[e.main:])[0] != 0
-	for n := 0; more; n++ {
-		if n > maxSparseMap {
-			return fmt.Errorf("%w: sparse map of more than %d blocks", ErrFormat, maxSparseMap)
-		}
-		var b [blockSize]byte
-		if err := e.s.readFull(b[:]); err != nil {
-			return err
-		}
-		e.raw = append(e.raw, b[:]...)
-		more = fMapMore.of(b[:])[0] != 0
 	}
 	return nil
 }

@@ -36,9 +36,11 @@ func (e *Entry) Header() *Header {
 // would have the same bytes as before is no edit. Size and the sparse map
 // cannot be changed.
 //
-// Once edited, extension headers are written in one canonical form (that of
-// archive/tar), so that they carry no time or process ID of the program that
-// made them.
+// Once edited, the blocks of extension headers are written in one canonical
+// form (that of archive/tar), so that they carry no time or process ID of the
+// program that made them. The PAX records in them keep their order, repeats
+// and spelling, but for those that changed and for times: entries that differ
+// in times only come out equal once those are the same.
 func (e *Entry) Edit() *Header {
 	if e.edit == nil {
 		h := e.hdr

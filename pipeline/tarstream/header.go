@@ -34,7 +34,8 @@ type Header struct {
 	ChangeTime         time.Time // zero: not recorded
 	Devmajor, Devminor int64
 	// Records are the PAX records that have no field above, among them
-	// SCHILY.xattr.*, GNU.sparse.* and those that nobody knows. Nil for none.
+	// SCHILY.xattr.*, GNU.sparse.* and those that nobody knows; of a repeated
+	// one the last. Nil for none.
 	Records map[string]string
 }
 

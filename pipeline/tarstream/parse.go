@@ -49,11 +49,16 @@ const (
 	ustar
 	star // ustar with access and change time in the end of the prefix
 	gnu
+	oldGo // gnu by its magic, but with ustar's prefix: Go before 1.8 (golang.org/issue/12594)
 )
 
 func flavourOf(b []byte) flavour {
 	switch magic := fMagic.of(b); {
 	case bytes.Equal(magic, []byte("ustar  \x00")):
+		// As archive/tar does: what no time can be is a prefix.
+		if !readable(fGNUATime.of(b)) || !readable(fGNUCTime.of(b)) {
+			return oldGo
+		}
 		return gnu
 	case !bytes.HasPrefix(magic, []byte("ustar\x00")):
 		return v7
@@ -63,10 +68,16 @@ func flavourOf(b []byte) flavour {
 	return ustar
 }
 
+// readable says whether one of GNU's optional times is none or a number.
+func readable(field []byte) bool {
+	_, err := parseNumber(field)
+	return field[0] == 0 || err == nil
+}
+
 // checksumOK accepts the sum of unsigned and, as old programs wrote it, of
 // signed bytes.
 func checksumOK(b []byte) bool {
-	want, err := parseNumber(fChecksum.of(b))
+	want, err := parseOctal(fChecksum.of(b))
 	unsigned, signed := checksum(b)
 	return err == nil && (want == unsigned || want == signed)
 }
@@ -95,6 +106,10 @@ func parseNumber(b []byte) (int64, error) {
 	if b[0]&0x80 != 0 {
 		return parseBase256(b)
 	}
+	return parseOctal(b)
+}
+
+func parseOctal(b []byte) (int64, error) {
 	s := strings.Trim(string(b), " \x00")
 	if i := strings.IndexByte(s, 0); i >= 0 {
 		s = s[:i]
@@ -136,28 +151,6 @@ func parseBase256(b []byte) (int64, error) {
 		return 0, fmt.Errorf("%w: number out of range", ErrFormat)
 	}
 	return v, nil
-}
-
-// A record is one "key=value" of a PAX header.
-type record struct{ key, value string }
-
-// parseRecords reads the content of a PAX header.
-func parseRecords(b []byte) ([]record, error) {
-	var out []record
-	for len(b) > 0 {
-		length, rest, ok := bytes.Cut(b, []byte(" "))
-		n, err := strconv.Atoi(string(length))
-		if !ok || err != nil || n < len(length)+3 || n > len(b) || b[n-1] != '\n' {
-			return nil, fmt.Errorf("%w: malformed PAX record", ErrFormat)
-		}
-		key, value, ok := bytes.Cut(rest[:n-len(length)-2], []byte("="))
-		if !ok || len(key) == 0 {
-			return nil, fmt.Errorf("%w: malformed PAX record", ErrFormat)
-		}
-		out = append(out, record{string(key), string(value)})
-		b = b[n:]
-	}
-	return out, nil
 }
 
 // parseTime reads a PAX time: seconds with an optional fraction, of which more

@@ -13,13 +13,6 @@ const (
 	// bufferSize makes few, large reads of the stream below; content is handed
 	// on from this buffer without another copy.
 	bufferSize = 128 << 10
-	// maxExtension bounds a PAX header or GNU long name, as archive/tar does:
-	// real ones have a few KiB, a hostile one could have gigabytes.
-	maxExtension = 1 << 20
-	// maxExtensions bounds how many of them may stand before one entry, and
-	// how many blocks an old GNU sparse map may take (21 pieces a block).
-	maxExtensions = 16
-	maxSparseMap  = 4096
 )
 
 // ErrFormat says that bytes are not those of a tar.
