@@ -21,8 +21,11 @@ type Query struct {
 	Platforms Platforms
 	// Capacity is what the sink can hold; Run fills it in.
 	Capacity Capacity
-	Missing  Missing
-	Foreign  Foreign
+	// Below: a filter looks at the layers below (Recipe.Below), so none is to be
+	// yielded before its manifest is known; Run fills it in.
+	Below   bool
+	Missing Missing
+	Foreign Foreign
 	// Elsewhere finds the registry that an image came from, for Missing ==
 	// MissingFetch. Nil: there is none.
 	Elsewhere func(ctx context.Context, name string) (Content, error)
@@ -36,11 +39,11 @@ type Query struct {
 	Limits Limits
 }
 
-// Chooses says whether images of the source may be left out, so that layers are
-// not to be yielded before it is known whose they are.
-func (q Query) Chooses() bool {
+// NeedsManifests says that layers are not to be yielded before it is known whose
+// they are: some may be left out, or a filter must know what lies below.
+func (q Query) NeedsManifests() bool {
 	narrow := len(q.Platforms.Want) > 0 || q.Capacity.Platform != nil
-	return q.Capacity.OneName || narrow && !q.Platforms.All
+	return q.Below || q.Capacity.OneName || narrow && !q.Platforms.All
 }
 
 // A Graph is all that the names of a source reach: images, indexes,

@@ -22,6 +22,8 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		err = errors.Join(err, on(SinkSide, dst.Close()))
 		report.Duration = time.Since(start)
 	}()
+	r := newRun(filters, dst, opts)
+	opts.Below = r.below
 	if s, ok := dst.(Limited); ok {
 		if opts.Capacity, err = s.Capacity(ctx); err != nil {
 			return report, on(SinkSide, err)
@@ -32,7 +34,6 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		return report, on(SourceSide, err)
 	}
 	defer func() { err = errors.Join(err, on(SourceSide, graph.Close())) }()
-	r := newRun(filters, dst, opts)
 	if err := r.layers(ctx, graph); err != nil {
 		return report, err
 	}

@@ -257,3 +257,54 @@ func TestXZLayerIsRewrittenAsGzip(t *testing.T) {
 		t.Errorf("it became %s", m.Layers[0].MediaType)
 	}
 }
+
+// When layers must wait for their manifests: where some may be left out, or a
+// filter looks below them.
+func TestNeedsManifests(t *testing.T) {
+	t.Parallel()
+	amd, err := pipeline.ParsePlatform("linux/amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen := pipeline.Platforms{Want: []ocispec.Platform{amd}}
+	for _, c := range []struct {
+		q    pipeline.Query
+		want bool
+	}{
+		{pipeline.Query{}, false},
+		{pipeline.Query{Platforms: pipeline.Platforms{All: true}}, false},
+		{pipeline.Query{Platforms: chosen}, true},
+		{pipeline.Query{Below: true}, true},
+		{pipeline.Query{Capacity: pipeline.Capacity{OneName: true}}, true},
+		{pipeline.Query{Capacity: pipeline.Capacity{Platform: &amd}}, true},
+		{pipeline.Query{Capacity: pipeline.Capacity{Platform: &amd}, Platforms: pipeline.Platforms{All: true}}, false},
+	} {
+		if got := c.q.NeedsManifests(); got != c.want {
+			t.Errorf("%+v: %v", c.q, got)
+		}
+	}
+}
+
+// asked is a source that remembers how it was asked.
+type asked struct {
+	*pipelinetest.Source
+	q pipeline.Query
+}
+
+func (a *asked) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, error) {
+	a.q = q
+	return a.Source.Open(ctx, q)
+}
+
+func TestSourceIsToldOfAFilterThatLooksBelow(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	img := s.Image(t, pipelinetest.Image{Layers: [][]byte{pipelinetest.Tar(t, files("a")...)}})
+	for filter, want := range map[pipeline.Filter]bool{stamp{}: true, rename{"a", "b"}: false} {
+		src := &asked{Source: s.Source(img)}
+		run(t, src, pipelinetest.NewSink(), all, filter)
+		if src.q.Below != want {
+			t.Errorf("%s: Below is %v", filter.Recipe().Key, src.q.Below)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package filter
 import (
 	"context"
 	"strings"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -13,10 +12,11 @@ import (
 
 // exclude removes the entries whose names match one of its patterns (see glob)
 // from every layer. A name is matched whole, without a leading "./" and a
-// trailing slash. So "etc/motd" removes one file, "*.pyc" all that end so,
-// "**/.git" and "**/.git/**" together a directory and what it holds: a pattern
-// that matches a directory's own entry leaves its contents alone, and a
-// directory that loses its contents stays.
+// trailing slash, as it is written and as the path where extractors put it: "x"
+// removes "/x" and "y/../x" too. So "etc/motd" removes one file, "*.pyc" all
+// that end so, "**/.git" and "**/.git/**" together a directory and what it
+// holds: a pattern that matches a directory's own entry leaves its contents
+// alone, and a directory that loses its contents stays.
 //
 // What the removed entries leave behind is kept whole:
 //   - The first hard link to a removed file becomes that file; later ones are
@@ -25,13 +25,19 @@ import (
 //   - A whiteout goes when what it hides is removed from the layers below; its
 //     own name does not matter. An opaque marker goes when all of its directory
 //     does. Metadata of AUFS (.wh..wh.plnk) are names like others.
+//   - A file or link that took the place of a directory of the layers below
+//     becomes a whiteout, lest that come back; so it does where the layers below
+//     cannot be looked at (an archive that comes as a stream, foreign layers). A
+//     directory that took the place of a file has an entry and, where it goes,
+//     so does the file. One without an entry, which is there only because of what
+//     it holds, leaves nothing behind: no builder makes it (a replaced path is a
+//     change, which a layer lists), daemons refuse to extract below a file, and a
+//     whiteout after its other entries could remove them.
 //   - The table of contents of an eStargz layer goes when it would lie.
 type exclude struct {
 	patterns *globs
 	tempDir  string
-
-	mu   sync.Mutex
-	kept map[digest.Digest]paths // see keptBelow
+	kept     kept
 }
 
 var _ pipeline.LayerFilter = (*exclude)(nil)
@@ -48,14 +54,14 @@ func excludeKind(d Defaults) pipeline.FilterKind {
 			if len(g.list) == 0 {
 				return nil, pipeline.Usage("exclude filter needs a pattern, as in exclude:pattern=**/.git/**")
 			}
-			return &exclude{patterns: g, tempDir: d.TempDir, kept: map[digest.Digest]paths{}}, nil
+			return &exclude{patterns: g, tempDir: d.TempDir, kept: kept{layers: map[digest.Digest]keys{}}}, nil
 		},
 	}
 }
 
 // Recipe names the patterns in one order: which comes first has no effect.
 func (x *exclude) Recipe() pipeline.Recipe {
-	return pipeline.Recipe{Key: "exclude:pattern=" + strings.Join(x.patterns.list, ",")}
+	return pipeline.Recipe{Key: "exclude:pattern=" + strings.Join(x.patterns.list, ","), Below: true}
 }
 
 // Layer returns the handler that removes entries from one layer.
@@ -64,8 +70,9 @@ func (x *exclude) Layer(ctx context.Context, l pipeline.LayerInfo, next tarstrea
 		patterns: x.patterns,
 		next:     &tocGuard{next: next},
 		links:    newLinks(x.patterns),
+		hidden:   map[key]bool{},
 		note:     l.Note,
 		gather:   func() (*contents, error) { return gather(ctx, x.patterns, l, x.tempDir) },
-		below:    func(path string) (bool, error) { return x.keptBelow(ctx, l, path) },
+		below:    func() (*lower, error) { return x.below(ctx, l) },
 	}, nil
 }

@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
@@ -14,11 +15,13 @@ type excluding struct {
 	links    *links
 	note     func(string)
 	gather   func() (*contents, error)
-	below    func(path string) (bool, error)
+	below    func() (*lower, error)
 
-	contents *contents // of removed files that links need; nil until one does
-	removed  int       // entries that match
-	dangling int       // links whose target is in no layer
+	lower    *lower       // nil until asked
+	hidden   map[key]bool // whiteouts passed on of places that match; true: made by hide
+	contents *contents    // of removed files that links need; nil until one does
+	removed  int          // entries that match
+	dangling int          // links whose target is in no layer
 }
 
 var _ tarstream.Handler = (*excluding)(nil)
@@ -37,81 +40,79 @@ func (x *excluding) entry(e *tarstream.Entry) error {
 	if h.Type == tarstream.TypeGlobal { // it has no name
 		return x.next.Entry(e)
 	}
-	remove, err := x.matches(h.Name)
-	if err != nil {
-		return err
-	}
-	if remove {
-		x.removed++
-		x.next.changed = true
-		x.links.removed(h)
-		return nil
+	switch v, hidden := x.patterns.judge(h.Name); v {
+	case goes:
+		return x.remove(h)
+	case unsure:
+		return x.whiteout(e, hidden)
+	case keeps:
 	}
 	if h.Type == tarstream.TypeLink {
 		if f := x.links.target(h.Linkname); f != nil {
 			return x.link(e, f)
 		}
 	}
-	x.links.stays(h)
+	return x.pass(e)
+}
+
+func (x *excluding) pass(e *tarstream.Entry) error {
+	x.links.stays(e.Header())
 	return x.next.Entry(e)
 }
 
-// matches says whether an entry is to be removed.
-func (x *excluding) matches(name string) (bool, error) {
-	switch v, hidden := x.patterns.judge(name); v {
-	case goes:
-		return true, nil
-	case unsure:
-		kept, err := x.below(hidden)
-		return !kept, err
-	case keeps:
-	}
-	return false, nil
-}
-
-// link passes on a hard link to a removed file.
-func (x *excluding) link(e *tarstream.Entry, f *file) error {
-	h := e.Header()
+// remove leaves an entry out. Where something below it in the layers below
+// would come back, a whiteout takes its place.
+func (x *excluding) remove(h *tarstream.Header) error {
+	x.removed++
 	x.next.changed = true
-	switch {
-	case f.heir == "":
-		return x.promote(e, f)
-	case place(f.heir) == place(h.Name): // it is that file already
+	x.links.removed(h)
+	at := place(h.Name)
+	if !canHide(h) || x.patterns.matchBelow(at) {
 		return nil
 	}
-	x.links.stays(h)
-	e.Edit().Linkname = f.heir
-	return x.next.Entry(e)
+	back, err := x.comesBack(at)
+	if err != nil || !back {
+		return err
+	}
+	return x.hide(at, h.ModTime)
 }
 
-// promote passes on the removed file under the name of its first link. The
-// times are the link's, which have been through the filters before this one.
-func (x *excluding) promote(e *tarstream.Entry, f *file) error {
-	if x.contents == nil {
-		c, err := x.gather()
-		if err != nil {
-			return fmt.Errorf("look for the content of hard link %q: %w", e.Header().Name, err)
-		}
-		x.contents = c
-	}
-	link := *e.Header()
-	found, err := x.contents.entry(e.Offset(), func(content *tarstream.Entry) error {
-		h := content.Edit()
-		h.Name = link.Name
-		h.ModTime, h.AccessTime, h.ChangeTime = link.ModTime, link.AccessTime, link.ChangeTime
-		return x.next.Entry(content)
-	})
+// whiteout passes on a whiteout of a place that matches, while it is needed.
+func (x *excluding) whiteout(e *tarstream.Entry, hidden string) error {
+	back, err := x.comesBack(hidden)
 	if err != nil {
 		return err
 	}
-	if !found {
-		x.dangling++
-		x.links.removed(&link)
+	if !back {
+		return x.remove(e.Header())
+	}
+	k := keyOf(hidden)
+	if x.hidden[k] { // containerd's overlay fails at a second one
 		return nil
 	}
-	x.links.stays(&link)
-	x.links.inherit(f, link.Name)
-	return nil
+	x.hidden[k] = false
+	return x.pass(e)
+}
+
+// hide passes on a whiteout of a place, unless the layer has one.
+func (x *excluding) hide(at string, modTime time.Time) error {
+	k := keyOf(at)
+	if _, ok := x.hidden[k]; ok {
+		return nil
+	}
+	x.hidden[k] = true
+	return hide(at, modTime, x.next)
+}
+
+func (x *excluding) comesBack(at string) (bool, error) {
+	if x.lower == nil {
+		low, err := x.below()
+		if err != nil {
+			return false, err
+		}
+		x.lower = low
+	}
+	return x.lower.comesBack(x.patterns, at), nil
 }
 
 // End tells what was done and ends the layer.

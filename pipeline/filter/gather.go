@@ -34,7 +34,7 @@ type ref struct {
 //	which links, to what ─▶ what is still open: here, in the layers below ─▶ content
 func gather(ctx context.Context, g *globs, l pipeline.LayerInfo, tempDir string) (*contents, error) {
 	own := plain(ctx, l)
-	w := &wanting{globs: g, gone: map[string]ref{}, shared: paths{}}
+	w := &wanting{globs: g, gone: map[key]ref{}, shared: keys{}}
 	if err := scan(own, w.look); err != nil {
 		return nil, err
 	}
@@ -65,43 +65,47 @@ func gather(ctx context.Context, g *globs, l pipeline.LayerInfo, tempDir string)
 // of them where it is: targets stand before their links.
 type wanting struct {
 	*globs
-	gone   map[string]ref // removed names by place
-	shared paths          // where removed links lead: an earlier filter may have removed that
+	gone   map[key]ref // removed names; 48 bytes for each, some 100 with the map's room
+	shared keys        // where removed links lead: an earlier filter may have removed that
 	wants  []*want
 }
 
 func (w *wanting) look(e *tarstream.Entry) error {
 	h := e.Header()
-	at := place(h.Name)
+	k := keyOf(place(h.Name))
 	isLink := h.Type == tarstream.TypeLink
 	switch v, _ := w.judge(h.Name); {
 	case v == keeps && !isLink:
-		delete(w.gone, at)
+		delete(w.gone, k)
 	case v == keeps:
 		if w.needs(h.Linkname) {
 			w.wants = append(w.wants, &want{link: e.Offset(), target: w.ref(h.Linkname, e.Offset())})
 		}
-		delete(w.gone, at)
+		delete(w.gone, k)
 	case isLink:
-		w.gone[at] = w.ref(h.Linkname, e.Offset())
-		w.shared[place(h.Linkname)] = struct{}{}
+		w.gone[k] = w.ref(h.Linkname, e.Offset())
+		w.shared[keyOf(place(h.Linkname))] = struct{}{}
 	case h.Type != tarstream.TypeDir:
-		w.gone[at] = ref{known: true, offset: e.Offset()}
+		w.gone[k] = ref{known: true, offset: e.Offset()}
 	}
 	return nil
 }
 
 func (w *wanting) needs(target string) bool {
-	at := place(target)
-	_, gone := w.gone[at]
-	return gone || w.shared.has(at) || w.removesTarget(target)
+	k := keyOf(place(target))
+	_, gone := w.gone[k]
+	return gone || w.shared.has(k) || w.removesTarget(target)
 }
 
-// ref is what a link's target means to an entry at an offset.
+// ref is what a link's target means to an entry at an offset. A path too long
+// for extractors is taken for the root, which is no file.
 func (w *wanting) ref(target string, before int64) ref {
 	at := place(target)
-	if r, ok := w.gone[at]; ok {
+	if r, ok := w.gone[keyOf(at)]; ok {
 		return r
+	}
+	if len(at) > maxPath {
+		at = ""
 	}
 	return ref{place: at, offset: before}
 }

@@ -33,7 +33,7 @@ func parseGlobs(s string) *globs {
 	return g
 }
 
-// match says whether a pattern matches a tidy name.
+// match says whether a pattern matches a path.
 func (g *globs) match(name string) bool {
 	if _, ok := g.exact[name]; ok {
 		return true
@@ -46,6 +46,13 @@ func (g *globs) match(name string) bool {
 	return false
 }
 
+// matchName says whether a pattern matches a name as it is written, tidy, or
+// the place where it leads.
+func (g *globs) matchName(name string) bool {
+	t, p := tidy(name), place(name)
+	return g.match(t) || t != p && g.match(p)
+}
+
 // probe is a name that no pattern is made for: what matches it matches all.
 const probe = "\x01any\x01"
 
@@ -54,11 +61,4 @@ const probe = "\x01any\x01"
 func (g *globs) matchBelow(dir string) bool {
 	inside := join(dir, probe)
 	return g.match(inside) && g.match(join(inside, probe))
-}
-
-func join(dir, base string) string {
-	if dir == "" {
-		return base
-	}
-	return dir + "/" + base
 }

@@ -2,7 +2,6 @@ package filter
 
 import (
 	"io"
-	"path"
 	"strings"
 
 	"github.com/occystrap/occystrap/pipeline/tarstream"
@@ -93,13 +92,3 @@ func (u *untilTOC) fill() {
 		u.left, u.err = nil, io.EOF
 	}
 }
-
-// tidy is the form of a name that patterns are matched against: without the
-// slash that marks a directory and without a leading "./".
-func tidy(name string) string {
-	return strings.TrimPrefix(strings.TrimRight(name, "/"), "./")
-}
-
-// place is the path that a name or link name leads to, whichever way it is
-// written: two names with the same place are one file.
-func place(name string) string { return path.Clean("/" + name)[1:] }

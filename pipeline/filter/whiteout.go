@@ -1,11 +1,13 @@
 package filter
 
 import (
-	"context"
+	"archive/tar"
+	"bytes"
 	"fmt"
 	"strings"
+	"sync"
+	"time"
 
-	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -27,12 +29,11 @@ const (
 	unsure
 )
 
-// judge says what the patterns do to a name, and what path a whiteout hides.
+// judge says what the patterns do to a name, and what place a whiteout hides.
 func (g *globs) judge(name string) (v verdict, hidden string) {
-	name = tidy(name)
-	hidden, opaque, ok := whiteout(name)
+	hidden, opaque, ok := whiteout(place(name))
 	switch {
-	case !ok && g.match(name), opaque && g.removesAll(hidden):
+	case !ok && g.matchName(name), opaque && g.removesAll(hidden):
 		return goes, hidden
 	case !ok, opaque, !g.match(hidden):
 		return keeps, hidden
@@ -48,11 +49,10 @@ func (g *globs) removesAll(dir string) bool {
 	return (dir == "" || g.match(dir)) && g.matchBelow(dir)
 }
 
-// whiteout takes a tidy name apart: what it hides is a path or, opaque, what a
+// whiteout takes a place apart: what it hides is a place or, opaque, what a
 // directory holds.
-func whiteout(name string) (hidden string, opaque, ok bool) {
-	dir := parentOf(name)
-	base := name[strings.LastIndexByte(name, '/')+1:]
+func whiteout(at string) (hidden string, opaque, ok bool) {
+	dir, base := parentOf(at), baseOf(at)
 	switch {
 	case base == opaqueName:
 		return dir, true, true
@@ -62,69 +62,37 @@ func whiteout(name string) (hidden string, opaque, ok bool) {
 	return join(dir, base[len(whiteoutPrefix):]), false, true
 }
 
-// paths is a set of paths.
-type paths map[string]struct{}
-
-func (s paths) has(p string) bool {
-	_, ok := s[p]
-	return ok
+// canHide says whether an entry took a place for itself alone, so that nothing
+// of the layers below was seen there. A directory adds to theirs, and whiteouts
+// are no files.
+func canHide(h *tarstream.Header) bool {
+	at := place(h.Name)
+	return h.Type != tarstream.TypeDir && at != "" && !strings.HasPrefix(baseOf(at), whiteoutPrefix)
 }
 
-// parentOf is the directory that a tidy path is in; "" is the root.
-func parentOf(p string) string { return p[:max(0, strings.LastIndexByte(p, '/'))] }
-
-// keptBelow says whether a layer below holds, under a directory that matches,
-// something that does not. What cannot be looked at counts as holding it: a
-// whiteout too many hides nothing.
-func (x *exclude) keptBelow(ctx context.Context, l pipeline.LayerInfo, path string) (bool, error) {
-	if l.Role == pipeline.Unknown {
-		return true, nil
-	}
-	for _, parent := range l.Parents {
-		if !readable(parent) {
-			return true, nil
-		}
-		kept, err := x.keptIn(ctx, l, parent)
-		if err != nil {
-			return false, fmt.Errorf("look for what a whiteout of %q hides: %w", path, err)
-		}
-		if kept.has(path) {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// keptIn returns the paths in a layer that match while something below them
-// does not. They are found once for each layer and are mostly none.
-func (x *exclude) keptIn(ctx context.Context, l pipeline.LayerInfo, parent pipeline.Layer) (paths, error) {
-	x.mu.Lock()
-	kept, ok := x.kept[parent.Blob.Digest]
-	x.mu.Unlock()
-	if ok {
-		return kept, nil
-	}
-	kept = paths{}
-	seen := "" // the directory whose ancestors were looked at last
-	err := scan(plainOf(ctx, l, parent), func(e *tarstream.Entry) error {
-		name := tidy(e.Header().Name)
-		dir := parentOf(name)
-		if v, _ := x.patterns.judge(name); dir == seen || v == goes {
-			return nil
-		}
-		seen = dir
-		for ; dir != ""; dir = parentOf(dir) {
-			if x.patterns.match(dir) {
-				kept[dir] = struct{}{}
-			}
-		}
-		return nil
-	})
+// blank is a tar of one empty file without mode, owner and time. The name is
+// one that no whiteout has, so that each one made from it is edited.
+var blank = sync.OnceValues(func() ([]byte, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: whiteoutPrefix, Format: tar.FormatUSTAR})
 	if err != nil {
 		return nil, err
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.kept[parent.Blob.Digest] = kept
-	return kept, nil
+	return b.Bytes(), w.Flush()
+})
+
+// hide passes on a whiteout of a place, which depends on nothing but the place
+// and the time.
+func hide(at string, modTime time.Time, next tarstream.Handler) error {
+	b, err := blank()
+	if err != nil {
+		return fmt.Errorf("make whiteout: %w", err)
+	}
+	return tarstream.Read(bytes.NewReader(b), 0, visitor(func(e *tarstream.Entry) error {
+		h := e.Edit()
+		h.Name = join(parentOf(at), whiteoutPrefix+baseOf(at))
+		h.ModTime = modTime
+		return next.Entry(e)
+	}))
 }

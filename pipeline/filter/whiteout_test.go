@@ -74,7 +74,7 @@ func TestWhiteoutStaysWhileADirectoryBelowItWouldComeBack(t *testing.T) {
 
 func TestWhiteoutStaysWhereTheLayersBelowCannotBeSeen(t *testing.T) {
 	t.Parallel()
-	top := tarOf(t, file(".wh.x", ""), file("y", ""))
+	top := tarOf(t, file(".wh.x", ""), dir("y"))
 	unknown := layerInfo(nil, top)
 	unknown.Role = pipeline.Unknown
 	foreign := layerInfo(nil, top)

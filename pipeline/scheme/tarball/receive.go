@@ -179,7 +179,7 @@ func (e *errorsAside) Read(p []byte) (int, error) {
 // looksLikeLayer tells a layer from a manifest or config, before any manifest
 // was seen. What it does not find is found later.
 func (r *receiver) looksLikeLayer(name string, head []byte) bool {
-	if !r.g.trusted || r.g.q.Chooses() || len(head) == 0 {
+	if !r.g.trusted || r.g.q.NeedsManifests() || len(head) == 0 {
 		return false
 	}
 	if text := bytes.TrimLeft(head, " \t\r\n"); len(text) == 0 || text[0] == '{' || text[0] == '[' {
