@@ -1,0 +1,64 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// A sample is one run of a contender that counts.
+type sample struct {
+	usage
+	// Others is the part of the machine, 0 to 1, that went to neither the
+	// contender nor the registry while it ran.
+	Others float64
+}
+
+// A summary is what the table says of a contender's samples.
+type summary struct {
+	Median, Min, Max time.Duration // wall time
+	User, System     time.Duration // medians
+	MaxRSS           int64         // the highest of all runs, in bytes
+	Others           float64       // median
+}
+
+// summarize works out the figures of a contender; there is at least one sample.
+func summarize(samples []sample) summary {
+	walls := each(samples, func(s sample) time.Duration { return s.Wall })
+	return summary{
+		Median: median(walls),
+		Min:    slices.Min(walls),
+		Max:    slices.Max(walls),
+		User:   median(each(samples, func(s sample) time.Duration { return s.User })),
+		System: median(each(samples, func(s sample) time.Duration { return s.System })),
+		MaxRSS: slices.Max(each(samples, func(s sample) int64 { return s.MaxRSS })),
+		Others: median(each(samples, func(s sample) float64 { return s.Others })),
+	}
+}
+
+// number is what a median can be taken of.
+type number interface {
+	cmp.Ordered
+	~int64 | ~float64
+}
+
+// median is the middle value, or the mean of the two in the middle.
+func median[T number](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}
+
+func each[A, B any](in []A, f func(A) B) []B {
+	out := make([]B, len(in))
+	for i, v := range in {
+		out[i] = f(v)
+	}
+	return out
+}

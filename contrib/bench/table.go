@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// columns are the heads of a job's table.
+var columns = []string{"", "median", "min", "max", "user", "system", "peak memory", "to ours", "others"}
+
+// rows are the cells of a job's table, without the heads: a contender each.
+func (r result) rows() [][]string {
+	var mine time.Duration
+	for _, s := range r.Series {
+		if s.Contender == ours && len(s.Samples) > 0 {
+			mine = summarize(s.Samples).Median
+		}
+	}
+	var out [][]string
+	for _, s := range r.Series {
+		row := []string{s.Contender}
+		switch {
+		case s.Skipped != "":
+			row = append(row, "missing: "+s.Skipped)
+		case len(s.Samples) == 0:
+			reason, _, _ := strings.Cut(s.Failed, "\n")
+			row = append(row, "failed: "+reason)
+		default:
+			row = append(row, summarize(s.Samples).cells(mine)...)
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// cells are the figures as columns names them.
+func (s summary) cells(mine time.Duration) []string {
+	ratio := "-"
+	if mine > 0 {
+		ratio = fmt.Sprintf("%.2f ×", float64(s.Median)/float64(mine))
+	}
+	return []string{
+		seconds(s.Median), seconds(s.Min), seconds(s.Max), seconds(s.User), seconds(s.System),
+		fmt.Sprintf("%.0f MiB", float64(s.MaxRSS)/(1<<20)), ratio, fmt.Sprintf("%.0f %%", s.Others*100),
+	}
+}
+
+// seconds has three figures that count, or milliseconds.
+func seconds(d time.Duration) string {
+	switch {
+	case d >= 100*time.Second:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d >= 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d >= time.Second:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
+}
+
+// text is a job's table for a terminal.
+func (r result) text() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n%s\n", r.Job)
+	all := append([][]string{columns}, r.rows()...)
+	widths := make([]int, len(columns))
+	for _, row := range all {
+		for n, cell := range row {
+			if len(row) == len(columns) || n == 0 { // a reason may be long
+				widths[n] = max(widths[n], utf8.RuneCountInString(cell))
+			}
+		}
+	}
+	for _, row := range all {
+		out.WriteString(" ")
+		for n, cell := range row {
+			gap := strings.Repeat(" ", max(widths[n]-utf8.RuneCountInString(cell), 0))
+			if n == 0 || len(row) < len(columns) {
+				out.WriteString(" " + cell + gap)
+			} else {
+				out.WriteString("  " + gap + cell)
+			}
+		}
+		out.WriteString("\n")
+	}
+	for _, v := range r.Verdicts {
+		fmt.Fprintf(&out, "  %s: %s\n", v.Want, v.Verdict)
+	}
+	return out.String()
+}
+
+// markdown is a job's table for RESULTS.md.
+func (r result) markdown() string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n## %s\n\n", r.Job)
+	if r.Note != "" {
+		fmt.Fprintf(&out, "%s\n\n", r.Note)
+	}
+	line := func(cells []string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
+	line(columns)
+	line(append([]string{"---"}, each(columns[1:], func(string) string { return "---:" })...))
+	for _, row := range r.rows() {
+		line(append(row, make([]string, len(columns)-len(row))...))
+	}
+	if len(r.Verdicts) > 0 {
+		out.WriteString("\n")
+	}
+	for _, v := range r.Verdicts {
+		fmt.Fprintf(&out, "- %s: **%s**\n", v.Want, v.Verdict)
+	}
+	return out.String()
+}
