@@ -11,9 +11,6 @@ import (
 // debianSuite is the Debian of the benchmark image.
 const debianSuite = "bookworm"
 
-// debianMirror is used where apt on this machine knows no other.
-const debianMirror = "http://deb.debian.org/debian"
-
 // A rootMaker makes a Debian root file system. It installs nothing: debootstrap
 // is a package that is fetched and unpacked, with package lists of our own. How
 // this machine reaches Debian's packages is asked of its apt, here and in the
@@ -36,7 +33,7 @@ func (r rootMaker) make(ctx context.Context, archive string) error {
 	}
 	unpacked := filepath.Join(r.work, "debootstrap")
 	_, err = command{
-		args: []string{filepath.Join(unpacked, "usr/sbin/debootstrap"), "--variant=minbase", debianSuite, tree, r.mirror(ctx)},
+		args: append([]string{filepath.Join(unpacked, "usr/sbin/debootstrap"), "--variant=minbase", debianSuite, tree}, r.mirror(ctx)...),
 		env:  append(proxies(settings), "DEBOOTSTRAP_DIR="+filepath.Join(unpacked, "usr/share/debootstrap")),
 	}.run(ctx)
 	if err != nil {
@@ -74,19 +71,20 @@ func (r rootMaker) fetch(ctx context.Context) error {
 	return err
 }
 
-// mirror is where apt on this machine gets the suite from.
-func (r rootMaker) mirror(ctx context.Context) string {
+// mirror is where apt on this machine gets the suite from; nothing leaves the
+// choice to debootstrap.
+func (r rootMaker) mirror(ctx context.Context) []string {
 	out, err := output(ctx, "apt-get", "-o", "Dir::State::Lists="+filepath.Join(r.work, "lists"),
 		"indextargets", "--format", "$(RELEASE) $(COMPONENT) $(SITE)", "Created-By: Packages")
 	if err != nil {
-		return debianMirror
+		return nil
 	}
 	for line := range strings.Lines(out) {
 		if site, ok := strings.CutPrefix(strings.TrimSpace(line), debianSuite+" main "); ok {
-			return site
+			return []string{site}
 		}
 	}
-	return debianMirror
+	return nil
 }
 
 // proxies are apt's proxies as variables that debootstrap's wget reads.
