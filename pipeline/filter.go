@@ -23,8 +23,6 @@ type Recipe struct {
 	// Below: the output for a layer may depend on the layers below it, so that
 	// the same layer in two images can come out as two.
 	Below bool
-	// Watch: the filter must see every layer, even one the sink already holds.
-	Watch bool
 }
 
 // A LayerFilter is middleware over the entries of a layer's tar. Layer is

@@ -32,7 +32,6 @@ var _ Graph = (*resolved)(nil)
 func newResolved(nodes []*node, q Query, origin string, closer func() error) (*resolved, error) {
 	g := &resolved{nodes: nodes, closer: closer}
 	seen := map[layerKey]bool{}
-	finest := run{below: true}
 	for _, n := range nodes {
 		var below []Layer
 		for i, desc := range n.layers {
@@ -45,7 +44,7 @@ func newResolved(nodes []*node, q Query, origin string, closer func() error) (*r
 			if desc.Size < 0 {
 				return nil, fmt.Errorf("layer %d of manifest %s: %w: size %d", i, n.Desc.Digest, ErrDigest, desc.Size)
 			}
-			if k := finest.key(l); !seen[k] {
+			if k := keyOf(l, true); !seen[k] {
 				seen[k] = true
 				g.layers = append(g.layers, l)
 			}

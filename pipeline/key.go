@@ -18,10 +18,11 @@ type layerKey struct {
 	below   string
 }
 
-// key is the key of a layer as a source yields it.
-func (r *run) key(l Layer) layerKey {
+// keyOf is the key of a layer as a source yields it; below says whether what
+// lies below the layer is part of it.
+func keyOf(l Layer, below bool) layerKey {
 	k := layerKey{blob: l.Blob.Digest, role: l.Role, foreign: l.Foreign}
-	if l.Role == FileSystem && r.below {
+	if l.Role == FileSystem && below {
 		k.below = belowKey(len(l.Parents), func(i int) digest.Digest { return l.Parents[i].Blob.Digest })
 	}
 	return k

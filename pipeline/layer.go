@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -85,7 +86,7 @@ func (t *transfer) build(ctx context.Context, end tarstream.Handler) (tarstream.
 		return end, nil
 	}
 	info := LayerInfo{Layer: t.layer, PlainOf: openPlain, Note: t.note}
-	info.Plain = func(ctx context.Context) (rc plainReader, err error) { return openPlain(ctx, t.layer) }
+	info.Plain = func(ctx context.Context) (io.ReadCloser, error) { return openPlain(ctx, t.layer) }
 	h := end
 	for i := len(t.run.chain) - 1; i >= 0; i-- {
 		var err error

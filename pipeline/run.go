@@ -104,10 +104,11 @@ func (r *run) layers(ctx context.Context, graph Graph) error {
 			failed = on(SourceSide, err)
 			break
 		}
-		if seen[r.key(l)] {
+		k := keyOf(l, r.below)
+		if seen[k] {
 			continue
 		}
-		seen[r.key(l)] = true
+		seen[k] = true
 		if l.Role == Opaque {
 			r.deferred = append(r.deferred, l)
 			continue
@@ -139,7 +140,7 @@ func (r *run) failure(first error) error {
 func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 	seq := r.seq
 	r.seq++
-	k := r.key(l)
+	k := keyOf(l, r.below)
 	r.order = append(r.order, k)
 	group.Go(func() error {
 		o, err := r.layer(ctx, seq, l)

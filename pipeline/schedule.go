@@ -14,7 +14,7 @@ func (r *run) inOrder(ctx context.Context, graph Graph) iter.Seq2[Layer, error] 
 	g, known := graph.(*resolved)
 	if known {
 		for _, l := range g.layers {
-			r.listed = append(r.listed, r.key(l))
+			r.listed = append(r.listed, keyOf(l, r.below))
 		}
 	}
 	if _, ordered := r.sink.(Skipper); ordered || !known {

@@ -29,8 +29,6 @@ type transfer struct {
 	out   *outcome
 }
 
-type plainReader = io.ReadCloser
-
 func (t *transfer) do(ctx context.Context) (err error) {
 	end := &tarstream.Detector{}
 	chain, err := t.build(ctx, end)
