@@ -2,10 +2,12 @@ package tarstream
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"maps"
 )
+
+// farthest is an offset that no stream reaches, and that has room behind it.
+const farthest = 1 << 62
 
 // An Entry is one member of a tar: header blocks, content, padding. It is an
 // io.Reader of its content as stored.
@@ -63,7 +65,15 @@ func (e *Entry) Edited() bool {
 func (e *Entry) Offset() int64 { return e.offset }
 
 // next is where the entry after this one starts.
-func (e *Entry) next() int64 { return e.offset + int64(len(e.raw)) + e.padded }
+func (e *Entry) next() int64 { return after(e.offset+int64(len(e.raw)), e.padded) }
+
+// after is n bytes behind an offset, or farthest: a header may claim any size.
+func after(off, n int64) int64 {
+	if n > farthest-off {
+		return farthest
+	}
+	return off + n
+}
 
 // Read reads content as it is stored. What one handler has read, the next does
 // not see.
@@ -75,12 +85,12 @@ func (e *Entry) Read(p []byte) (int, error) {
 	if int64(len(p)) > left {
 		p = p[:left]
 	}
-	n, err := e.s.br.Read(p)
-	e.consumed(int64(n))
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
+	if e.s.content == nil {
+		return 0, e.s.needContent()
 	}
-	return n, err
+	n, err := e.s.content.Read(p)
+	e.consumed(int64(n))
+	return n, unexpected(err)
 }
 
 // copyTo writes what is left of content and padding.
@@ -93,7 +103,7 @@ func (e *Entry) copyTo(w io.Writer) error {
 		if _, err := w.Write(b); err != nil {
 			return err
 		}
-		if _, err := e.s.br.Discard(len(b)); err != nil {
+		if _, err := e.s.content.Discard(len(b)); err != nil {
 			return err
 		}
 		e.consumed(int64(len(b)))
@@ -103,24 +113,26 @@ func (e *Entry) copyTo(w io.Writer) error {
 
 // chunk is what the buffer holds of the next bytes, at least one.
 func (e *Entry) chunk(left int64) ([]byte, error) {
-	if e.s.br.Buffered() == 0 {
-		if _, err := e.s.br.Peek(1); err != nil {
+	if e.s.content == nil {
+		return nil, e.s.needContent()
+	}
+	if e.s.content.Buffered() == 0 {
+		if _, err := e.s.content.Peek(1); err != nil {
 			return nil, unexpected(err)
 		}
 	}
-	return e.s.br.Peek(int(min(left, int64(e.s.br.Buffered()))))
+	return e.s.content.Peek(int(min(left, int64(e.s.content.Buffered()))))
 }
 
-func (e *Entry) skip() error { return e.copyTo(io.Discard) }
+// skip passes over what is left of content and padding.
+func (e *Entry) skip() error {
+	if left := e.padded - e.read; left > 0 {
+		return e.s.skip(left)
+	}
+	return nil
+}
 
 func (e *Entry) consumed(n int64) {
 	e.read += n
 	e.s.pos += n
-}
-
-func unexpected(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

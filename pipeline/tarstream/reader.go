@@ -21,6 +21,9 @@ var ErrFormat = errors.New("not a valid tar")
 // ErrTooManyEntries says that a tar has more entries than the limit.
 var ErrTooManyEntries = errors.New("too many entries")
 
+// ErrNeedsContent says that a handler asked a stream of headers alone for more.
+var ErrNeedsContent = errors.New("a filter needs more of the tar than its headers")
+
 var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, bufferSize) }}
 
 // Read hands the entries of the tar r to h, then calls h.End, and reads r to
@@ -36,7 +39,27 @@ func Read(r io.Reader, limit int64, h Handler) error {
 		br.Reset(nil)
 		buffers.Put(br)
 	}()
-	s := &stream{br: br, limit: limit}
+	s := &stream{src: buffered{br}, content: br, limit: limit}
+	if err := s.run(h); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, br)
+	return err
+}
+
+// stream is the position of one Read, or of one Editor.
+type stream struct {
+	src     source
+	content *bufio.Reader // what src reads; nil: headers are all that can be had
+	stuck   error         // why headers did not do
+	pos     int64         // bytes consumed
+	start   int64         // where the entry being read starts
+	limit   int64
+	entries int64
+}
+
+// run hands the entries to h, and what follows them.
+func (s *stream) run(h Handler) error {
 	for {
 		e, err := s.next()
 		if errors.Is(err, io.EOF) {
@@ -52,16 +75,8 @@ func Read(r io.Reader, limit int64, h Handler) error {
 			return fmt.Errorf("content of %q at byte %d: %w", e.hdr.Name, e.offset, err)
 		}
 	}
-	return s.end(h)
-}
-
-// stream is the position of one Read.
-type stream struct {
-	br      *bufio.Reader
-	pos     int64 // bytes consumed
-	start   int64 // where the entry being read starts
-	limit   int64
-	entries int64
+	s.start = s.pos
+	return h.End(&trailer{s.src, s.start})
 }
 
 // next reads the header blocks of the next entry; io.EOF is the end of the
@@ -79,6 +94,9 @@ func (s *stream) next() (*Entry, error) {
 		}
 		e.main = len(e.raw)
 		e.raw = append(e.raw, block...)
+		if err := s.skip(blockSize); err != nil {
+			return nil, err
+		}
 		more, err := e.header()
 		if err != nil {
 			return nil, err
@@ -93,10 +111,10 @@ func (s *stream) next() (*Entry, error) {
 	return e, nil
 }
 
-// headerBlock reads one block; io.EOF stands for the end-of-archive blocks,
-// which are left unread, or for the end of the stream.
+// headerBlock shows one block; io.EOF stands for the end-of-archive blocks or
+// for the end of the stream.
 func (s *stream) headerBlock(inside bool) ([]byte, error) {
-	b, err := s.br.Peek(blockSize)
+	b, err := s.src.Peek(blockSize)
 	switch {
 	case errors.Is(err, io.EOF) && len(b) == 0 && !inside:
 		return nil, io.EOF
@@ -109,7 +127,7 @@ func (s *stream) headerBlock(inside bool) ([]byte, error) {
 		if inside {
 			return nil, fmt.Errorf("%w: extension header without an entry", ErrFormat)
 		}
-		two, err := s.br.Peek(2 * blockSize)
+		two, err := s.src.Peek(2 * blockSize)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
@@ -121,27 +139,34 @@ func (s *stream) headerBlock(inside bool) ([]byte, error) {
 	if !checksumOK(b) {
 		return nil, fmt.Errorf("%w: header checksum is wrong", ErrFormat)
 	}
-	out := make([]byte, blockSize)
-	return out, s.readFull(out)
+	return b, nil
+}
+
+// skip passes over n bytes.
+func (s *stream) skip(n int64) error {
+	n, err := s.src.skip(n)
+	s.pos += n
+	return unexpected(err)
 }
 
 // readFull fills b or returns io.ErrUnexpectedEOF.
 func (s *stream) readFull(b []byte) error {
-	n, err := io.ReadFull(s.br, b)
+	n, err := io.ReadFull(s.src, b)
 	s.pos += int64(n)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
+	return unexpected(err)
 }
 
-// end gives h what follows the entries, and reads to the end of the stream.
-func (s *stream) end(h Handler) error {
-	s.start = s.pos
-	if err := h.End(&trailer{s.br, s.start}); err != nil {
-		return err
+// needContent notes that a handler wants what is not there to be had, lest the
+// handler keep it to itself.
+func (s *stream) needContent() error {
+	s.stuck = ErrNeedsContent
+	return s.stuck
+}
+
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
-	_, err := io.Copy(io.Discard, s.br)
 	return err
 }
 
