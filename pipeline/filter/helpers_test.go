@@ -96,7 +96,7 @@ func newFilter(t testing.TB, d filter.Defaults, spec string) pipeline.Filter {
 }
 
 // applyFilters does what the engine does: it asks whether anything changes and
-// writes the result. Both must agree.
+// writes the result, or edits it in place. All must agree.
 func applyFilters(t testing.TB, below [][]byte, layer []byte, fs ...pipeline.LayerFilter) outcome {
 	t.Helper()
 	var out outcome
@@ -117,6 +117,7 @@ func applyFilters(t testing.TB, below [][]byte, layer []byte, fs ...pipeline.Lay
 	if changed != errors.Is(err, tarstream.ErrChanged) || !changed && err != nil {
 		t.Errorf("the bytes say changed=%t, the detector %v", changed, err)
 	}
+	wantEdited(t, l, layer, fs, out.tar)
 	return out
 }
 
