@@ -114,7 +114,8 @@ func timeFields(fl flavour) (atime, ctime, prefix span) {
 // go to Records. An empty value leaves the header's, as archive/tar does.
 func (e *Entry) applyRecords() error {
 	h := &e.hdr
-	for key, value := range e.ext.last {
+	for _, r := range e.ext.records { // in their order, so that errors are always the same
+		key, value := r.key, e.ext.last[r.key]
 		switch {
 		case !hasField(key):
 			if h.Records == nil {
