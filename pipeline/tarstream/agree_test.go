@@ -3,6 +3,7 @@ package tarstream_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -44,6 +45,7 @@ func oddities() map[string][]byte {
 		"old Go prefix, PAX":      archive(pax("path=pax"), gnuFile(at{345, "some/dir"}), after),
 		"negative directory":      archive(member('5', magicPOSIX, "d/", "", at{124, strings.Repeat("\xff", 12)}), after),
 		"huge directory":          archive(member('5', magicPOSIX, "d/", "", at{124, "77777777777"}), after),
+		"signed checksum":         archive(signed(member('0', magicPOSIX, "f\xfcnf\xe4", body, at{265, "\xff"})), after),
 		"V7 directory":            archive(member(0, "", "d/", ""), after),
 		"V7 file made directory":  archive(pax("path=d/"), member(0, "", "d", ""), after),
 		"V7 file, sparse name":    archive(pax(sparse01("d/")...), member(0, "", "d", body), after),
@@ -214,6 +216,17 @@ func mutate(r *rand.Rand, in []byte) []byte {
 		seal(block)
 	}
 	return out
+}
+
+// signed gives a member the checksum that old programs with signed bytes wrote.
+func signed(b []byte) []byte {
+	copy(b[148:], "        ")
+	sum := 0
+	for _, c := range b[:512] {
+		sum += int(int8(c))
+	}
+	copy(b[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return b
 }
 
 func sealed(block []byte) []byte {

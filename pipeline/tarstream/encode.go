@@ -42,7 +42,11 @@ func (e *Entry) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, block...)
+	if len(out) == 0 {
+		out = block
+	} else {
+		out = append(out, block...)
+	}
 	return append(out, e.raw[e.main+blockSize:]...), nil // the sparse map
 }
 
@@ -116,7 +120,7 @@ func rawFile(name, content string, kind byte, fl flavour) []byte {
 		magic = "ustar  \x00"
 	}
 	put(b, fMagic, magic)
-	sum, _ := checksum(b[:blockSize])
+	sum := checksum(b[:blockSize])
 	copy(fChecksum.of(b)[6:], "\x00 ")
 	putOctal(b, span{fChecksum.at, 7}, sum)
 	copy(b[blockSize:], content)

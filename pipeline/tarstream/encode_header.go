@@ -181,7 +181,7 @@ func (w *headerEncoder) checksum() {
 	if ending != "\x00 " && ending != " \x00" && ending != "\x00\x00" {
 		ending = "\x00 "
 	}
-	sum, _ := checksum(w.b)
+	sum := checksum(w.b)
 	putOctal(w.b, span{fChecksum.at, 7}, sum)
 	copy(field[6:], ending)
 }

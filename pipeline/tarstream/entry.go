@@ -20,7 +20,8 @@ type Entry struct {
 	ext  extensions
 
 	hdr    Header
-	edit   *Header
+	edit   *Header // nil or &edited
+	edited Header
 	size   int64 // content bytes in the stream
 	padded int64 // content and padding
 	read   int64 // of padded
@@ -45,9 +46,9 @@ func (e *Entry) Header() *Header {
 // in times only come out equal once those are the same.
 func (e *Entry) Edit() *Header {
 	if e.edit == nil {
-		h := e.hdr
-		h.Records = maps.Clone(e.hdr.Records)
-		e.edit = &h
+		e.edited = e.hdr
+		e.edited.Records = maps.Clone(e.hdr.Records)
+		e.edit = &e.edited
 	}
 	return e.edit
 }

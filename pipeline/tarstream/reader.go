@@ -56,6 +56,7 @@ type stream struct {
 	start   int64         // where the entry being read starts
 	limit   int64
 	entries int64
+	entry   Entry // the one being read: handlers have it until they return
 }
 
 // run hands the entries to h, and what follows them.
@@ -83,7 +84,8 @@ func (s *stream) run(h Handler) error {
 // archive.
 func (s *stream) next() (*Entry, error) {
 	s.start = s.pos
-	e := &Entry{s: s, offset: s.pos}
+	e := &s.entry
+	*e = Entry{s: s, offset: s.pos, raw: e.raw[:0]}
 	for extensions := 0; ; extensions++ {
 		if extensions > maxExtensions {
 			return nil, fmt.Errorf("%w: more than %d extension headers", ErrFormat, maxExtensions)

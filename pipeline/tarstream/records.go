@@ -90,6 +90,9 @@ func (r recordEdit) others(was, is map[string]string) error {
 
 // format writes the records that were read, with the edit applied.
 func (r recordEdit) format(read []record) (string, error) {
+	if len(read)+len(r.set) == 0 {
+		return "", nil
+	}
 	var s strings.Builder
 	done := map[string]bool{}
 	for _, old := range read {
