@@ -72,7 +72,8 @@ func (e *Editor) End(size int64) { e.size = size }
 // the end of the stream. With old 0 it is inserted, before what replaces bytes
 // at the same offset and after what was inserted there earlier. Calls come in
 // the order of offsets, never before settled, and may reach to the next region;
-// where the tar turns out to be cut off, beyond its end.
+// where the tar turns out to be cut off, beyond its end. With is at most 32 KiB
+// of an insertion, or the headers of an entry, which may be over 1 MiB.
 //
 // An error is that of the tar, of a handler or of replace. ErrNeedsContent says
 // that this chain cannot do with headers, and has to be run by Read.
