@@ -77,7 +77,7 @@ func (s *stream) run(h Handler) error {
 		}
 	}
 	s.start = s.pos
-	return h.End(&trailer{s.src, s.start})
+	return h.End(&trailer{s.src, s, s.start})
 }
 
 // next reads the header blocks of the next entry; io.EOF is the end of the

@@ -255,6 +255,19 @@ func TestRemovalIsAChange(t *testing.T) {
 	}
 }
 
+func TestReplacingAllEntriesIsAChange(t *testing.T) {
+	t.Parallel()
+	in := archive(member('0', magicPOSIX, "a", body))
+	foreign := archive(member('0', magicPOSIX, "b", body))
+	w := tarstream.NewWriter(io.Discard)
+	err := tarstream.Read(bytes.NewReader(in), 0, edit{w, func(*tarstream.Entry) bool {
+		return tarstream.Read(bytes.NewReader(foreign), 0, entries{w}) != nil
+	}})
+	if err != nil || !w.Changed() {
+		t.Errorf("changed = %v, %v", w.Changed(), err)
+	}
+}
+
 func TestMalformedTarIsAnError(t *testing.T) {
 	t.Parallel()
 	good := samples(t)["pax"]

@@ -94,9 +94,9 @@ func (w *watch) entry(e *Entry) ([]byte, error) {
 }
 
 // end compares with where the entries ended, and takes a rest that a handler
-// replaced for a change.
+// replaced, or that another stream's entries stand before, for a change.
 func (w *watch) end(rest io.Reader) {
-	if t, ok := rest.(*trailer); !ok || t.start != w.next {
+	if t, ok := rest.(*trailer); !ok || t.start != w.next || w.s != nil && w.s != t.s {
 		w.changed = true
 	}
 }
@@ -104,5 +104,6 @@ func (w *watch) end(rest io.Reader) {
 // trailer is what follows the last entry of a stream.
 type trailer struct {
 	io.Reader
+	s     *stream
 	start int64
 }
