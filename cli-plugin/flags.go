@@ -63,7 +63,9 @@ func (o *options) installRegistry(flags *pflag.FlagSet) {
 
 func (o *options) installRun(flags *pflag.FlagSet) {
 	o.parallel = count{value: defaultParallel, least: 1}
+	o.recompress = choice{allowed: words(pipeline.RecompressAuto, pipeline.RecompressTranscode, pipeline.RecompressCanonical)}
 	flags.VarP(&o.parallel, "parallel", "j", "Layers in flight at once ($OCCYSTRAP_PARALLEL)")
+	flags.Var(&o.recompress, "recompress", "How changed layers are compressed: auto, transcode or canonical ($OCCYSTRAP_RECOMPRESS)")
 	flags.StringVar(&o.tempDir, "temp-dir", "", "Folder for temporary files ($OCCYSTRAP_TEMP_DIR, else $TMPDIR)")
 	flags.BoolVar(&o.verify, "verify", false, "Read the destination back afterwards and check every digest")
 }
@@ -78,7 +80,7 @@ func (o *options) installLimits(flags *pflag.FlagSet) {
 func (o *options) choices() map[string]*choice {
 	return map[string]*choice{
 		"progress": &o.progress, "missing": &o.missing, "foreign": &o.foreign,
-		"attestations": &o.attestations, "compression": &o.compression,
+		"attestations": &o.attestations, "compression": &o.compression, "recompress": &o.recompress,
 	}
 }
 

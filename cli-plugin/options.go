@@ -28,7 +28,7 @@ type options struct {
 	destinationCredentials    string
 	insecure, skipVerify      bool
 	ca                        string
-	compression               choice
+	compression, recompress   choice
 	parallel, retries         count
 	rateLimit                 size
 	tempDir                   string
@@ -42,6 +42,7 @@ var environment = map[string]string{ //nolint:gosec // names of variables, no se
 	"username":    "OCCYSTRAP_USERNAME",
 	"password":    "OCCYSTRAP_PASSWORD",
 	"compression": "OCCYSTRAP_COMPRESSION",
+	"recompress":  "OCCYSTRAP_RECOMPRESS",
 	"parallel":    "OCCYSTRAP_PARALLEL",
 	"temp-dir":    "OCCYSTRAP_TEMP_DIR",
 	"retries":     "OCCYSTRAP_RETRIES",
@@ -119,6 +120,7 @@ func (o *options) run(events pipeline.Events) (pipeline.Options, error) {
 		Parallel:     o.parallel.value,
 		Retries:      o.retries.value,
 		Attestations: pipeline.Attestations(o.attestations.value),
+		Recompress:   pipeline.Recompress(o.recompress.value),
 	}, nil
 }
 

@@ -24,6 +24,7 @@ type report struct {
 	Rewrote     int64         `json:"bytesRewritten"`
 	Written     int64         `json:"bytesWritten"`
 	Dropped     []string      `json:"dropped,omitempty"`
+	Recipe      string        `json:"recipe,omitempty"`
 	Seconds     float64       `json:"seconds"`
 }
 
@@ -42,6 +43,7 @@ type layerReport struct {
 	SourceDiffID digest.Digest      `json:"sourceDiffID,omitempty"`
 	ResultDiffID digest.Digest      `json:"resultDiffID,omitempty"`
 	How          pipeline.How       `json:"how"`
+	Why          string             `json:"why,omitempty"`
 	Notes        []string           `json:"notes,omitempty"`
 }
 
@@ -50,7 +52,7 @@ func newReport(r pipeline.Report, to string) *report {
 		Destination: to,
 		Images:      []imageReport{}, Layers: []layerReport{},
 		Read: r.Read, Reused: r.Reused, Rewrote: r.Rewrote, Written: r.Written,
-		Dropped: r.Dropped, Seconds: r.Duration.Seconds(),
+		Dropped: r.Dropped, Recipe: r.Recipe, Seconds: r.Duration.Seconds(),
 	}
 	for _, root := range r.Roots {
 		out.Images = append(out.Images, imageReport{Names: root.Names, Source: root.Source, Config: root.Config, Descriptor: root.Manifest})
@@ -58,7 +60,7 @@ func newReport(r pipeline.Report, to string) *report {
 	for _, l := range r.Layers {
 		out.Layers = append(out.Layers, layerReport{
 			Source: l.Source, Result: l.Result,
-			SourceDiffID: l.SourceDiffID, ResultDiffID: l.ResultDiffID, How: l.How, Notes: l.Notes,
+			SourceDiffID: l.SourceDiffID, ResultDiffID: l.ResultDiffID, How: l.How, Why: l.Why, Notes: l.Notes,
 		})
 	}
 	return out
@@ -86,8 +88,12 @@ func writeSummary(w io.Writer, r pipeline.Report, to string, table bool) {
 	if len(r.Layers) == 1 {
 		layers = "layer"
 	}
-	fmt.Fprintf(w, "Processed %d %s in %s: read %s, reused %s, rewrote %s, wrote %s\n", len(r.Layers), layers, seconds(r.Duration),
-		human(r.Read), human(r.Reused), human(r.Rewrote), human(r.Written))
+	how := ""
+	if len(r.Layers) > 0 {
+		how = " (" + ways(r.Layers) + ")"
+	}
+	fmt.Fprintf(w, "Processed %d %s in %s: read %s, reused %s, rewrote %s, wrote %s%s\n", len(r.Layers), layers, seconds(r.Duration),
+		human(r.Read), human(r.Reused), human(r.Rewrote), human(r.Written), how)
 }
 
 func rootName(root pipeline.RootReport) string {
@@ -112,9 +118,34 @@ func writeLayers(w io.Writer, layers []pipeline.LayerReport) {
 	for _, l := range layers {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n",
 			shortDigest(l.Source.Digest), human(l.Source.Size), shortDigest(l.Result.Digest), human(l.Result.Size),
-			l.How, oneLine(strings.Join(l.Notes, "; ")))
+			l.How, oneLine(strings.Join(layerNotes(l), "; ")))
 	}
 	_ = tw.Flush() // a summary that cannot be shown is no failure of the run
+}
+
+// layerNotes are the notes of a layer for the table, which has room for why one
+// was compressed anew.
+func layerNotes(l pipeline.LayerReport) []string {
+	if l.Why == "" {
+		return l.Notes
+	}
+	return append([]string{l.Why}, l.Notes...)
+}
+
+// ways counts what became of layers, as in "6 transcoded, 2 copied".
+func ways(layers []pipeline.LayerReport) string {
+	count := map[pipeline.How]int{}
+	var order []pipeline.How
+	for _, l := range layers {
+		if count[l.How]++; count[l.How] == 1 {
+			order = append(order, l.How)
+		}
+	}
+	var out []string
+	for _, h := range order {
+		out = append(out, fmt.Sprintf("%d %s", count[h], h))
+	}
+	return strings.Join(out, ", ")
 }
 
 func human(n int64) string { return units.HumanSize(float64(n)) }

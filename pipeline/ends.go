@@ -74,6 +74,10 @@ func (t *transfer) limited(r io.Reader) io.Reader {
 	return &limitReader{r: r, left: t.run.limits.Layer, limit: t.run.limits.Layer}
 }
 
+func tooLarge(limit int64) error {
+	return on(SourceSide, fmt.Errorf("it has more than %d plain bytes: %w (raise it with --max-layer-size)", limit, ErrLimit))
+}
+
 type limitReader struct {
 	r           io.Reader
 	left, limit int64
@@ -82,7 +86,7 @@ type limitReader struct {
 func (l *limitReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return 0, on(SourceSide, fmt.Errorf("it has more than %d plain bytes: %w (raise it with --max-layer-size)", l.limit, ErrLimit))
+		return 0, tooLarge(l.limit)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = on(SourceSide, err)

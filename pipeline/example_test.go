@@ -25,5 +25,5 @@ func ExampleRun() {
 		return
 	}
 	fmt.Println(report.Roots[0].Names, report.Layers[0].How)
-	// Output: [registry.example/app:1] rewritten
+	// Output: [registry.example/app:1] transcoded
 }

@@ -23,6 +23,9 @@ type Recipe struct {
 	// Below: the output for a layer may depend on the layers below it, so that
 	// the same layer in two images can come out as two.
 	Below bool
+	// Recompress is how the filter wants changed layers to be compressed; ""
+	// leaves it to the destination and the user.
+	Recompress Recompress
 }
 
 // A LayerFilter is middleware over the entries of a layer's tar. Layer is

@@ -124,3 +124,8 @@ func (o FilterOptions) Int(key string) (v int64, ok bool, err error) {
 	}
 	return v, true, nil
 }
+
+// Recompress reads RecompressOption.
+func (o FilterOptions) Recompress() (Recompress, error) {
+	return ParseRecompress(o[RecompressOption.Name])
+}

@@ -52,10 +52,11 @@ type How string
 
 // The ways that a layer can take.
 const (
-	HowHeld      How = "held"      // the sink had it; nothing was sent
-	HowCopied    How = "copied"    // the stored bytes went through unchanged
-	HowRecoded   How = "recoded"   // the tar is the same, its compression is not
-	HowRewritten How = "rewritten" // a filter changed the tar
-	HowForeign   How = "foreign"   // left where its URLs point
-	HowSkipped   How = "skipped"   // left out of the image (ForeignSkip)
+	HowHeld       How = "held"       // the sink had it; nothing was sent
+	HowCopied     How = "copied"     // the stored bytes went through unchanged
+	HowRecoded    How = "recoded"    // the tar is the same, its compression is not
+	HowRewritten  How = "rewritten"  // a filter changed the tar, which was compressed anew
+	HowTranscoded How = "transcoded" // a filter changed the tar, and the compressed stream was edited
+	HowForeign    How = "foreign"    // left where its URLs point
+	HowSkipped    How = "skipped"    // left out of the image (ForeignSkip)
 )

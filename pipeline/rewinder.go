@@ -79,17 +79,22 @@ func (w *rewinder) finish(overflow *passThrough) error {
 	return err
 }
 
-// passThrough is the sink's writer for a layer that is being scanned, opened at
-// the first byte.
+// passThrough is the sink's writer for a layer of which it is not known yet what
+// it becomes, opened at the first byte.
 type passThrough struct {
-	t   *transfer
-	ctx context.Context //nolint:containedctx // of the transfer; io.Writer has none
-	w   LayerWriter
+	t     *transfer
+	ctx   context.Context //nolint:containedctx // of the transfer; io.Writer has none
+	fresh bool            // the bytes may turn out to be others than those of the layer
+	w     LayerWriter
 }
 
 func (p *passThrough) Write(b []byte) (int, error) {
 	if p.w == nil {
-		w, err := p.t.writer(p.ctx, p.t.layer)
+		l := p.t.layer
+		if p.fresh {
+			l = p.t.fresh()
+		}
+		w, err := p.t.writer(p.ctx, l)
 		if err != nil {
 			return 0, err
 		}

@@ -17,19 +17,24 @@ type Options struct {
 	Retries int
 	// Attestations says what happens to those of a changed image.
 	Attestations Attestations
+	// Recompress says how changed layers are compressed, where no filter does.
+	Recompress Recompress
 }
 
 const defaultParallel = 4
 
 // A Report says what a run did. Sizes are bytes.
 type Report struct {
-	Roots    []RootReport
-	Layers   []LayerReport
-	Read     int64 // stored bytes that were read from the source
-	Reused   int64 // stored bytes that the sink had already
-	Rewrote  int64 // plain bytes of layers that a filter changed
-	Written  int64 // bytes that went to the sink: layers, configs, manifests
-	Dropped  []string
+	Roots   []RootReport
+	Layers  []LayerReport
+	Read    int64 // stored bytes that were read from the source
+	Reused  int64 // stored bytes that the sink had already
+	Rewrote int64 // plain bytes of layers that a filter changed
+	Written int64 // bytes that went to the sink: layers, configs, manifests
+	Dropped []string
+	// Recipe is what the filters do and how changed layers were compressed; ""
+	// without filters.
+	Recipe   string
 	Duration time.Duration
 }
 
@@ -46,5 +51,7 @@ type LayerReport struct {
 	Source, Result             ocispec.Descriptor
 	SourceDiffID, ResultDiffID digest.Digest
 	How                        How
-	Notes                      []string
+	// Why says why a layer was compressed anew that could have been edited.
+	Why   string
+	Notes []string
 }

@@ -146,7 +146,11 @@ func TestChangedLayerAloneIsRewritten(t *testing.T) {
 			if m.Layers[1].MediaType != was.Layers[1].MediaType {
 				t.Errorf("media type became %s", m.Layers[1].MediaType)
 			}
-			if report.Layers[0].How != pipeline.HowCopied || report.Layers[1].How != pipeline.HowRewritten {
+			how := pipeline.HowTranscoded
+			if c == pipeline.Plain {
+				how = pipeline.HowRewritten
+			}
+			if report.Layers[0].How != pipeline.HowCopied || report.Layers[1].How != how {
 				t.Errorf("layers went %s and %s", report.Layers[0].How, report.Layers[1].How)
 			}
 			if s.Opened(was.Layers[1].Digest) != 1 || dst.Discarded != 0 {
@@ -156,18 +160,28 @@ func TestChangedLayerAloneIsRewritten(t *testing.T) {
 	}
 }
 
-func TestLateChangeDiscardsWhatWasSent(t *testing.T) {
+// Edited, a layer is read and written once wherever it changes; compressed anew,
+// a late change discards what was sent.
+func TestLateChange(t *testing.T) {
 	t.Parallel()
-	s := pipelinetest.NewStore()
-	img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{noise(t, "last")}})
-	dst := pipelinetest.NewSink()
-	run(t, s.Source(img), dst, all, rename{"last", "changed"})
-	_, config := manifestOf(t, published(t, dst))
-	if want := digest.FromBytes(noise(t, "changed")); config.RootFS.DiffIDs[0] != want {
-		t.Errorf("diff ID is %s, want %s", config.RootFS.DiffIDs[0], want)
-	}
-	if dst.Started != 2 || dst.Discarded != 1 {
-		t.Errorf("%d writers begun, %d discarded", dst.Started, dst.Discarded)
+	for mode, want := range map[pipeline.Recompress][2]int{
+		pipeline.RecompressAuto:      {1, 0},
+		pipeline.RecompressCanonical: {2, 1},
+	} {
+		s := pipelinetest.NewStore()
+		img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{noise(t, "last")}})
+		dst := pipelinetest.NewSink()
+		opts := all
+		opts.Recompress = mode
+		run(t, s.Source(img), dst, opts, rename{"last", "changed"})
+		m, config := manifestOf(t, published(t, dst))
+		if want := digest.FromBytes(noise(t, "changed")); config.RootFS.DiffIDs[0] != want {
+			t.Errorf("%s: diff ID is %s, want %s", mode, config.RootFS.DiffIDs[0], want)
+		}
+		was, _ := manifestOf(t, pipeline.Manifest{Raw: s.Bytes(img.Digest), Config: []byte("{}")})
+		if got := [2]int{dst.Started, dst.Discarded}; got != want || s.Opened(was.Layers[0].Digest) != want[0] {
+			t.Errorf("%s: writers begun and discarded: %v, want %v; opened %d times; %s", mode, got, want, s.Opened(was.Layers[0].Digest), m.Layers[0].Digest)
+		}
 	}
 }
 

@@ -4,13 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"hash"
 	"io"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline/internal/codec"
+	"github.com/occystrap/occystrap/pipeline/internal/deflate"
+	"github.com/occystrap/occystrap/pipeline/internal/zstdframe"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -19,7 +20,8 @@ import (
 //	held        the sink has it: nothing is opened
 //	as it came  stored bytes ─▶ sink
 //	scan        stored bytes ─▶ sink, and ─▶ decode ─▶ filters ─▶ Detector;
-//	            at the first change what was sent is discarded, then
+//	            at the first change what was sent is discarded, then edit or
+//	edit        stored bytes ─▶ edited where the filters change the tar ─▶ sink
 //	rewrite     stored bytes ─▶ decode ─▶ filters ─▶ encode ─▶ sink
 type transfer struct {
 	run   *run
@@ -67,8 +69,10 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	case !filtered:
 		return t.asItCame(ctx, head.again())
+	case t.edits(came, enc) && !t.plan.Held && !t.mayMount():
+		return t.edit(ctx, head.again(), enc)
 	}
-	return t.scan(ctx, head, chain, enc)
+	return t.scan(ctx, head, chain, enc, t.edits(came, enc))
 }
 
 // look shows the layer to the filters and checks its diff ID.
@@ -82,7 +86,7 @@ func (t *transfer) look(head io.Reader, chain tarstream.Handler) error {
 	if err := t.read(io.TeeReader(t.limited(plain), sum), chain); err != nil {
 		return err
 	}
-	return t.checkDiffID(sum)
+	return t.checkDiffID(digest.NewDigest(digest.SHA256, sum))
 }
 
 // isNoFileSystem says whether a blob whose manifest has not come yet turned out
@@ -139,7 +143,7 @@ func (t *transfer) commitAsItCame(ctx context.Context, w LayerWriter, diffID dig
 }
 
 // scan sends the stored bytes while the filters look at them.
-func (t *transfer) scan(ctx context.Context, head *rewinder, chain tarstream.Handler, enc Encoding) error {
+func (t *transfer) scan(ctx context.Context, head *rewinder, chain tarstream.Handler, enc Encoding, edits bool) error {
 	pass := &passThrough{t: t, ctx: ctx}
 	defer pass.Close()
 	mount := t.mayMount()
@@ -149,7 +153,7 @@ func (t *transfer) scan(ctx context.Context, head *rewinder, chain tarstream.Han
 	err := t.look(head, chain)
 	switch {
 	case errors.Is(err, tarstream.ErrChanged):
-		return t.changed(ctx, head, pass, enc)
+		return t.changed(ctx, head, pass, enc, edits)
 	case t.isNoFileSystem(err):
 		t.out.unreadable = err // it goes as it came
 	case err != nil:
@@ -194,21 +198,32 @@ func (t *transfer) mount(ctx context.Context) (err error) {
 	return t.asItCame(ctx, raw)
 }
 
-// changed goes over to rewriting: from what is still in memory, else from a
-// second opening.
-func (t *transfer) changed(ctx context.Context, head *rewinder, pass *passThrough, enc Encoding) error {
+// changed goes over to changing the layer: from what is still in memory, else
+// from a second opening.
+func (t *transfer) changed(ctx context.Context, head *rewinder, pass *passThrough, enc Encoding, edits bool) error {
 	if err := pass.Close(); err != nil {
 		return on(SinkSide, err)
 	}
-	if !head.spent {
-		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
+	r := head.again()
+	if head.spent {
+		raw, err := t.open(ctx)
+		if err != nil {
+			return err
+		}
+		defer raw.Close()
+		r = raw
 	}
-	raw, err := t.open(ctx)
-	if err != nil {
-		return err
+	if edits {
+		return t.edit(ctx, r, enc)
 	}
-	defer raw.Close()
-	return t.orAsItCame(ctx, t.rewrite(ctx, raw, enc))
+	return t.orAsItCame(ctx, t.rewrite(ctx, r, enc))
+}
+
+// fresh is the layer as one whose bytes will be new ones.
+func (t *transfer) fresh() Layer {
+	l := t.layer
+	l.Blob = ocispec.Descriptor{MediaType: l.Blob.MediaType}
+	return l
 }
 
 // rewrite decodes, filters and encodes.
@@ -219,9 +234,7 @@ func (t *transfer) rewrite(ctx context.Context, r io.Reader, enc Encoding) error
 	}
 	defer plain.Close()
 	enc.Compression = enc.Compression.Writable()
-	fresh := t.layer // its bytes will be new ones
-	fresh.Blob = ocispec.Descriptor{MediaType: t.layer.Blob.MediaType}
-	w, err := t.writer(ctx, fresh)
+	w, err := t.writer(ctx, t.fresh())
 	if err != nil {
 		return err
 	}
@@ -242,7 +255,7 @@ func (t *transfer) rewrite(ctx context.Context, r io.Reader, enc Encoding) error
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return err
 	}
-	if err := t.checkDiffID(was); err != nil {
+	if err := t.checkDiffID(digest.NewDigest(digest.SHA256, was)); err != nil {
 		return err
 	}
 	blob, diffID, err := stored.close()
@@ -263,9 +276,13 @@ func (t *transfer) rewrite(ctx context.Context, r io.Reader, enc Encoding) error
 // read runs the chain; what is neither the source's nor the sink's fault is
 // the filter's, and a malformed tar is the source's.
 func (t *transfer) read(plain io.Reader, chain tarstream.Handler) error {
-	err := tarstream.Read(plain, t.run.limits.Entries, chain)
+	return readError(tarstream.Read(plain, t.run.limits.Entries, chain))
+}
+
+// readError marks an error of tarstream.
+func readError(err error) error {
 	switch {
-	case err == nil || errors.Is(err, tarstream.ErrChanged):
+	case err == nil, errors.Is(err, tarstream.ErrChanged), errors.Is(err, deflate.ErrFallback), errors.Is(err, zstdframe.ErrFallback):
 		return err
 	case errors.Is(err, tarstream.ErrFormat), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, tarstream.ErrTooManyEntries):
 		return on(SourceSide, err)
@@ -274,8 +291,7 @@ func (t *transfer) read(plain io.Reader, chain tarstream.Handler) error {
 }
 
 // checkDiffID compares the plain tar with what the config says of it.
-func (t *transfer) checkDiffID(sum hash.Hash) error {
-	got := digest.NewDigest(digest.SHA256, sum)
+func (t *transfer) checkDiffID(got digest.Digest) error {
 	if want := t.layer.DiffID; want != "" && want.Algorithm() == digest.SHA256 && want != got {
 		return on(SourceSide, DigestError("diff ID of its plain tar", want, got))
 	}

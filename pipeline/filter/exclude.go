@@ -38,6 +38,8 @@ type exclude struct {
 	patterns *globs
 	tempDir  string
 	kept     kept
+
+	recompress pipeline.Recompress
 }
 
 var _ pipeline.LayerFilter = (*exclude)(nil)
@@ -48,20 +50,25 @@ func excludeKind(d Defaults) pipeline.FilterKind {
 		Help: "remove files from all layers",
 		Options: []pipeline.Option{
 			{Name: "pattern", Help: "GLOB[,GLOB…] of whole paths; * and ? match a slash too, **/ also matches nothing"},
+			pipeline.RecompressOption,
 		},
 		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) {
 			g := parseGlobs(o["pattern"])
 			if len(g.list) == 0 {
 				return nil, pipeline.Usage("exclude filter needs a pattern, as in exclude:pattern=**/.git/**")
 			}
-			return &exclude{patterns: g, tempDir: d.TempDir, kept: kept{layers: map[digest.Digest]keys{}}}, nil
+			mode, err := o.Recompress()
+			if err != nil {
+				return nil, err
+			}
+			return &exclude{patterns: g, tempDir: d.TempDir, kept: kept{layers: map[digest.Digest]keys{}}, recompress: mode}, nil
 		},
 	}
 }
 
 // Recipe names the patterns in one order: which comes first has no effect.
 func (x *exclude) Recipe() pipeline.Recipe {
-	return pipeline.Recipe{Key: "exclude:pattern=" + strings.Join(x.patterns.list, ","), Below: true}
+	return pipeline.Recipe{Key: "exclude:pattern=" + strings.Join(x.patterns.list, ","), Below: true, Recompress: x.recompress}
 }
 
 // Layer returns the handler that removes entries from one layer.

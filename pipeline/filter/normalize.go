@@ -32,6 +32,8 @@ type normalize struct {
 	ts     time.Time
 	clamp  bool
 	config bool
+
+	recompress pipeline.Recompress
 }
 
 var (
@@ -47,6 +49,7 @@ func normalizeKind(d Defaults) pipeline.FilterKind {
 			{Name: "ts", Aliases: []string{"timestamp"}, Help: "seconds since 1970 (default SOURCE_DATE_EPOCH, else 0)"},
 			{Name: "mode", Help: "set all times (set, the default) or only those later than ts (clamp)"},
 			{Name: "config", Help: "true also rewrites created and the history of the image config"},
+			pipeline.RecompressOption,
 		},
 		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) { return newNormalize(d, o) },
 	}
@@ -72,7 +75,10 @@ func newNormalize(d Defaults, o pipeline.FilterOptions) (*normalize, error) {
 	default:
 		return nil, pipeline.Usage("filter option mode is %q; it takes set or clamp", o["mode"])
 	}
-	n.config, err = o.Bool("config")
+	if n.config, err = o.Bool("config"); err != nil {
+		return nil, err
+	}
+	n.recompress, err = o.Recompress()
 	return n, err
 }
 
@@ -82,7 +88,10 @@ func (n *normalize) Recipe() pipeline.Recipe {
 	if n.clamp {
 		mode = "clamp"
 	}
-	return pipeline.Recipe{Key: fmt.Sprintf("normalize-timestamps:ts=%d,mode=%s,config=%t", n.ts.Unix(), mode, n.config)}
+	return pipeline.Recipe{
+		Key:        fmt.Sprintf("normalize-timestamps:ts=%d,mode=%s,config=%t", n.ts.Unix(), mode, n.config),
+		Recompress: n.recompress,
+	}
 }
 
 // Layer returns the handler that changes the times of a layer's entries.

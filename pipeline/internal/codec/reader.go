@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+
+	"github.com/occystrap/occystrap/pipeline/internal/deflate"
 )
 
 const (
@@ -41,7 +42,7 @@ func NewReader(r io.Reader) (io.ReadCloser, Compression, error) {
 func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
 	switch c { //nolint:exhaustive // plain is what is left
 	case Gzip:
-		return gzip.NewReader(br) // Multistream is on by default.
+		return readCloser{deflate.NewReader(br)}, nil
 	case Zstd:
 		d, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
@@ -60,3 +61,8 @@ func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
 	}
 	return io.NopCloser(br), nil
 }
+
+// readCloser gives the fast inflater a Close; io.Copy still finds its WriteTo.
+type readCloser struct{ *deflate.Reader }
+
+func (readCloser) Close() error { return nil }

@@ -170,4 +170,3 @@ func members(b []byte) []byte {
 		}
 	}
 }
-
