@@ -116,9 +116,21 @@ func TestDamageIsAnError(t *testing.T) {
 	}
 }
 
+func readAll(t *testing.T, packed []byte, c codec.Compression, want string) {
+	t.Helper()
+	r, how, err := codec.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || how != c || string(got) != want {
+		t.Errorf("%s: reads %d bytes of %s, %v", c, len(got), how, err)
+	}
+}
+
 func TestWriterDependsOnContentAlone(t *testing.T) {
 	t.Parallel()
-	content := strings.Repeat("some content that compresses, ", 50000)
+	content := strings.Repeat("some content that compresses, ", 50000) // several chunks of gzip
 	for _, c := range []codec.Compression{codec.Plain, codec.Gzip, codec.Zstd} {
 		var want []byte
 		for _, piece := range []int{len(content), 1 << 16, 7777, 512} {
@@ -143,6 +155,7 @@ func TestWriterDependsOnContentAlone(t *testing.T) {
 			if !bytes.Equal(want, b.Bytes()) {
 				t.Errorf("%s: writes of %d bytes give other output", c, piece)
 			}
+			readAll(t, b.Bytes(), c, content)
 			if c == codec.Gzip && !bytes.Equal(b.Bytes()[:10], []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}) {
 				t.Errorf("gzip header is % x", b.Bytes()[:10])
 			}

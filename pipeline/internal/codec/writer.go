@@ -3,10 +3,10 @@ package codec
 import (
 	"fmt"
 	"io"
-	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/occystrap/occystrap/pipeline/internal/pgzip"
 )
 
 const (
@@ -15,9 +15,10 @@ const (
 )
 
 // NewWriter compresses what is written to it into w. Level 0 stands for the
-// default. The output depends on the input alone: the gzip header is fixed (no
-// name, no time, system unknown), and one goroutine compresses. The caller
-// closes it; w stays open.
+// default. The output depends on the input and the level alone: gzip uses all
+// cores, but in pieces that do not depend on them, with a fixed header (see
+// pgzip); zstd is compressed by one goroutine. The caller closes it, or drops
+// it where the output is not wanted any more; w stays open.
 func NewWriter(w io.Writer, c Compression, level int) (io.WriteCloser, error) {
 	switch c { //nolint:exhaustive // nobody writes the others
 	case Plain:
@@ -26,12 +27,7 @@ func NewWriter(w io.Writer, c Compression, level int) (io.WriteCloser, error) {
 		if level == 0 {
 			level = defaultGzipLevel
 		}
-		z, err := gzip.NewWriterLevel(w, level)
-		if err != nil {
-			return nil, err
-		}
-		z.ModTime = time.Unix(0, 0) // the zero Time would be written as a number of its own
-		return z, nil
+		return pgzip.NewWriter(w, level)
 	case Zstd:
 		if level == 0 {
 			level = defaultZstdLevel
