@@ -41,8 +41,8 @@ func TestHistoryOfADeflaterDoesNotShow(t *testing.T) {
 	for level := 1; level <= 9; level++ {
 		r := rand.New(rand.NewPCG(uint64(level), 9))
 		used := &deflater{level: level}
-		for range 60 {
-			all := noise(r, dictSize+r.IntN(1<<r.IntN(19)))
+		for range 30 {
+			all := noise(r, dictSize+r.IntN(1<<r.IntN(18)))
 			dict, p, last := all[:dictSize*r.IntN(2)], all[dictSize:], r.IntN(2) == 0
 			if err := used.deflate(dict, p, last); err != nil {
 				t.Fatal(err)
@@ -64,14 +64,14 @@ func TestTwoGigabytesOfHistoryDoNotShow(t *testing.T) {
 	for level := 1; level <= 6; level++ {
 		want := fresh(t, level, all[:dictSize], all[dictSize:], true)
 		used := &deflater{level: level}
-		for before := 20; before < 50; before += 5 { // so that it falls upon different places
+		for before := 20; before < 50; before += 10 { // so that it falls upon different places
 			if err := used.deflate(nil, all, false); err != nil {
 				t.Fatal(err)
 			}
 			for range limit/step - before {
 				used.z.Reset(used)
 			}
-			for range 9 {
+			for range 8 {
 				if err := used.deflate(all[:dictSize], all[dictSize:], true); err != nil {
 					t.Fatal(err)
 				}

@@ -32,7 +32,6 @@ func TestBytesDependOnContentAndLevelAlone(t *testing.T) { //nolint:paralleltest
 		for name, piece := range map[string]func() int{
 			"pieces of a tar": pieces,
 			"all at once":     func() int { return len(in) },
-			"chunks":          func() int { return pgzip.ChunkSize },
 			"random":          func() int { return r.IntN(1 << r.IntN(22)) },
 		} {
 			if !bytes.Equal(compress(t, in, 6, piece), want) {
@@ -45,13 +44,15 @@ func TestBytesDependOnContentAndLevelAlone(t *testing.T) { //nolint:paralleltest
 func TestEveryLevelAndLengthHasTheCanonicalForm(t *testing.T) {
 	t.Parallel()
 	all := archive(t, 2*pgzip.ChunkSize+5000)
+	short, long := []int{0, 1, 100}, []int{pgzip.ChunkSize - 1, pgzip.ChunkSize, 2 * pgzip.ChunkSize, 2*pgzip.ChunkSize + 1, len(all)}
 	for level := 1; level <= 9; level++ {
 		t.Run(fmt.Sprint(level), func(t *testing.T) {
 			t.Parallel()
-			for _, n := range []int{
-				0, 1, 100, pgzip.ChunkSize - 1, pgzip.ChunkSize, pgzip.ChunkSize + 1,
-				2 * pgzip.ChunkSize, 2*pgzip.ChunkSize + 1, len(all),
-			} {
+			lengths := append(slices.Clone(short), pgzip.ChunkSize+1)
+			if level == 1 || level == 6 { // the others would only take their time
+				lengths = append(lengths, long...)
+			}
+			for _, n := range lengths {
 				in := all[:n]
 				got := compress(t, in, level, pieces)
 				if !bytes.Equal(got, canonical(t, in, level)) {
@@ -110,9 +111,9 @@ func TestOtherToolsReadIt(t *testing.T) {
 
 func TestSizeIsThatOfOneStream(t *testing.T) {
 	t.Parallel()
-	const n, most = 3 << 20, 1.02
+	const n, most = 2 << 20, 1.02
 	for name, in := range map[string][]byte{"text": text(n), "binaries": binaries(n), "archive": archive(t, n)} {
-		for _, level := range []int{1, 6, 7} { // one for each of the library's methods, and the default
+		for _, level := range []int{1, 6, 7} { // the fastest, the default, the other method of the library
 			ours, one := len(compress(t, in, level, pieces)), len(oneStream(t, in, level))
 			t.Logf("%s, level %d: %+.3f %%", name, level, 100*(float64(ours)/float64(one)-1))
 			if float64(ours) > most*float64(one) {
@@ -145,20 +146,20 @@ func TestManyWritersShareTheCrew(t *testing.T) {
 // and put the new digests here.
 func TestCanonicalFormIsTheOneOfTheLastRelease(t *testing.T) {
 	t.Parallel()
-	in := slices.Concat(text(2*pgzip.ChunkSize), binaries(2*pgzip.ChunkSize))
-	if got, want := fmt.Sprintf("%x", sha256.Sum256(in)), "237f916ad3bf0205324dea94b1d4d4e16224c5973da41d3e094b88bbed5b5667"; got != want {
+	in := slices.Concat(text(pgzip.ChunkSize), binaries(pgzip.ChunkSize))
+	if got, want := fmt.Sprintf("%x", sha256.Sum256(in)), "5ecf4a893910feae37a03a77bf0a4bd101ca56d877481623b269d7473a9b1757"; got != want {
 		t.Fatalf("the input is another one: %s", got)
 	}
 	for i, want := range []string{
-		"ba7bb1d8e32143f24779598b925ee93d5caddfa1d465c03ebb4a86a6b91b41a0",
-		"31a40bd1164609e5fc20b0476605570cfd3dc9265c69b6b0687a9e4924209c72",
-		"c5530f62ac7d9cbabe6cdf790ae3b0778d4c2f5969c3e64a5c3bf5b6f5e32727",
-		"a87f53a824360f1ff88daf2ccd31ca6f0ecb09a88bbb0fa866afe18ca3af41ba",
-		"dcd6de169474c83c0126cd7629d80f3d42859f03321b194718c1bbf0e7771b4a",
-		"f24dd5cb8ab80a3ad4dca14e7949c5731a8cebc275336ce38fd1ecadae98206a",
-		"561a30507dd4655aed9cea7fc328bc2265000bfbf4d057a42047910ea49a6840",
-		"ced32392e137312a356802822087763aa524e7d36617c85f08c534d04e1d799f",
-		"1a288851853c668e663eaa5a500d196227b0d8d4a504381dae3beda0860f3a00",
+		"4c9f5298b8f7dce79983aa2b4b67309613d7721a32ebb9cf6809cdf29a0508ba",
+		"2daf9720b3a95ec4e4242129301bf837e3e0a5639811815fac566a087184c7d9",
+		"c20553884876d9068b46a54b60170ef43536b3dcaf41a77fe2e3d8aab0970abf",
+		"4d91cecfe78ca058418885dbb85e5e5f1fc32f5f8da11b9bb47ca313e73e7126",
+		"b816907bae8fc2e75ca268a16ced5652e46fcaaba8eaa67f2bb4c9d81a422152",
+		"192637cdc5aa4c673bb1c0a36702293574c4b33031f399de0cff10ffdde47bc2",
+		"ca5b4614593ef4cfabbc26fe15d3bd0651b380eb9dea12840090c36f9bc90084",
+		"5d0cb6a72f611cbe3bf1aa070635806d41e156a0f2e40d1499b3294b83b0ef86",
+		"ff034ec3c1ae22da0a21b374f28d6a4253bfc89c94bd09463c95d8338ac82541",
 	} {
 		if got := fmt.Sprintf("%x", sha256.Sum256(compress(t, in, i+1, pieces))); got != want {
 			t.Errorf("level %d: %s, was %s", i+1, got, want)
