@@ -15,6 +15,8 @@ type Entry struct {
 	s      *stream
 	offset int64 // of raw in the plain stream
 
+	tees []tee // who sees the content go by
+
 	raw  []byte // header blocks as they came: extensions, header, sparse map
 	main int    // where the header proper starts in raw
 	ext  extensions
@@ -96,6 +98,7 @@ func (e *Entry) Read(p []byte) (int, error) {
 
 // copyTo writes what is left of content and padding.
 func (e *Entry) copyTo(w io.Writer) error {
+	w = e.shown(w)
 	for left := e.padded - e.read; left > 0; left = e.padded - e.read {
 		b, err := e.chunk(left)
 		if err != nil {
