@@ -8,7 +8,7 @@ import (
 )
 
 // A Filter changes an image on its way, or looks at it. It implements one or
-// more of LayerFilter, ConfigFilter and Finisher.
+// more of LayerFilter, ConfigFilter, Watcher and Finisher.
 type Filter interface {
 	// Recipe identifies what the filter does to its input.
 	Recipe() Recipe
@@ -56,6 +56,10 @@ type Finisher interface {
 // LayerInfo is what a filter may know of the layer before it.
 type LayerInfo struct {
 	Layer
+	// ID is what a Watcher knows the layer by.
+	ID LayerID
+	// Filtered: an earlier filter may have changed what the handler sees.
+	Filtered bool
 	// Plain opens the layer's plain tar as the source holds it, from the start,
 	// for a second pass.
 	Plain func(ctx context.Context) (io.ReadCloser, error)

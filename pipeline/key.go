@@ -31,17 +31,28 @@ func keyOf(l Layer, below bool) layerKey {
 // outcome finds what became of the i-th layer of a manifest. A layer that came
 // before its manifest has no role and nothing below it.
 func (r *run) outcome(layers []ocispec.Descriptor, i int, role Role) *outcome {
+	k := r.useOf(layers, i, role)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outcomes[k]
+}
+
+// useOf is the key under which the i-th layer of a manifest came, or will come.
+func (r *run) useOf(layers []ocispec.Descriptor, i int, role Role) layerKey {
 	desc := layers[i]
 	k := layerKey{blob: desc.Digest, role: role, foreign: foreignPolicy(desc, r.opts.Query)}
 	if role == FileSystem && r.below {
 		k.below = belowKey(i, func(j int) digest.Digest { return layers[j].Digest })
 	}
+	early := layerKey{blob: desc.Digest, role: Unknown}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if o := r.outcomes[k]; o != nil {
-		return o
+	_, came := r.outcomes[k]
+	_, cameEarly := r.outcomes[early]
+	if !came && cameEarly {
+		return early
 	}
-	return r.outcomes[layerKey{blob: desc.Digest, role: Unknown}]
+	return k
 }
 
 func belowKey(n int, blob func(int) digest.Digest) string {

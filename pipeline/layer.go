@@ -19,7 +19,11 @@ func (r *run) layer(ctx context.Context, seq int, l Layer) (*outcome, error) {
 	}
 	for try := 0; ; try++ {
 		t := &transfer{run: r, seq: seq, layer: l, out: &outcome{layer: l, LayerReport: LayerReport{Source: l.Blob, SourceDiffID: l.DiffID}}}
-		err := t.do(ctx)
+		do := t.do
+		if r.sink == nil {
+			do = t.onlyLook
+		}
+		err := do(ctx)
 		if err == nil {
 			r.opts.Events.emit(Event{Kind: EventLayerDone, Layer: l.Blob.Digest, Done: l.Blob.Size, Total: l.Blob.Size, How: t.out.How})
 			return t.out, nil
@@ -85,11 +89,12 @@ func (t *transfer) build(ctx context.Context, end tarstream.Handler) (tarstream.
 	if t.layer.Role == Opaque {
 		return end, nil
 	}
-	info := LayerInfo{Layer: t.layer, PlainOf: openPlain, Note: t.note}
+	info := LayerInfo{Layer: t.layer, ID: LayerID{keyOf(t.layer, t.run.below)}, PlainOf: openPlain, Note: t.note}
 	info.Plain = func(ctx context.Context) (io.ReadCloser, error) { return openPlain(ctx, t.layer) }
 	h := end
 	for i := len(t.run.chain) - 1; i >= 0; i-- {
 		var err error
+		info.Filtered = i > 0
 		if h, err = t.run.chain[i].Layer(ctx, info, h); err != nil {
 			return nil, on(FilterSide, err)
 		}

@@ -59,4 +59,5 @@ const (
 	HowTranscoded How = "transcoded" // a filter changed the tar, and the compressed stream was edited
 	HowForeign    How = "foreign"    // left where its URLs point
 	HowSkipped    How = "skipped"    // left out of the image (ForeignSkip)
+	HowRead       How = "read"       // looked at, and sent nowhere
 )

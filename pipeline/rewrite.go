@@ -17,12 +17,16 @@ import (
 func (r *run) manifests(ctx context.Context, graph Graph) ([]Manifest, error) {
 	w := &rewriter{run: r, sources: map[digest.Digest]Manifest{}, results: map[digest.Digest]*rewritten{}}
 	var listed []digest.Digest
+	var all []Manifest
 	for m, err := range graph.Manifests(ctx) {
 		if err != nil {
 			return nil, on(SourceSide, err)
 		}
 		w.sources[m.Desc.Digest] = m
-		listed = append(listed, m.Desc.Digest)
+		listed, all = append(listed, m.Desc.Digest), append(all, m)
+	}
+	if err := r.watchImages(all); err != nil {
+		return nil, err
 	}
 	for _, d := range listed {
 		if err := w.add(ctx, d, 0); err != nil {

@@ -53,7 +53,10 @@ type run struct {
 	limits  Limits
 	filters []Filter
 	chain   []LayerFilter
-	sink    Sink
+	sink    Sink // nil: layers are only looked at
+
+	watchers []Watcher
+	told     bool // the watchers know the images
 
 	recompress Recompress
 	below      bool       // a filter looks at the layers below
@@ -91,6 +94,9 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 			r.chain = append(r.chain, lf)
 			r.below = r.below || f.Recipe().Below
 		}
+		if w, ok := f.(Watcher); ok {
+			r.watchers = append(r.watchers, w)
+		}
 	}
 	return r
 }
@@ -98,6 +104,9 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 // layers runs every file system layer; opaque blobs wait until the manifests
 // say which of them are wanted.
 func (r *run) layers(ctx context.Context, graph Graph) error {
+	if err := r.watchKnown(graph); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Parallel)
 	seen := map[layerKey]bool{}
@@ -147,6 +156,9 @@ func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 	r.order = append(r.order, k)
 	group.Go(func() error {
 		o, err := r.layer(ctx, seq, l)
+		if err == nil {
+			err = r.watchDone(l, nil)
+		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if err != nil {
@@ -189,12 +201,8 @@ func (r *run) mistaken(wanted map[digest.Digest]bool) (again []Layer) {
 
 // publish hands the manifests to the sink and makes the roots visible.
 func (r *run) publish(ctx context.Context, manifests []Manifest) error {
-	for _, f := range r.filters {
-		if f, ok := f.(Finisher); ok {
-			if err := f.Finish(ctx, manifests); err != nil {
-				return on(FilterSide, err)
-			}
-		}
+	if err := r.finish(ctx, manifests); err != nil {
+		return err
 	}
 	for _, m := range manifests {
 		if err := r.sink.Commit(ctx, m); err != nil {
@@ -211,6 +219,18 @@ func (r *run) publish(ctx context.Context, manifests []Manifest) error {
 	}
 	for _, root := range r.report.Roots {
 		r.opts.Events.emit(Event{Kind: EventPublished, Layer: root.Manifest.Digest, Message: fmt.Sprint(root.Names)})
+	}
+	return nil
+}
+
+// finish lets the filters give their results.
+func (r *run) finish(ctx context.Context, manifests []Manifest) error {
+	for _, f := range r.filters {
+		if f, ok := f.(Finisher); ok {
+			if err := f.Finish(ctx, manifests); err != nil {
+				return on(FilterSide, err)
+			}
+		}
 	}
 	return nil
 }
