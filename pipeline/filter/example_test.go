@@ -8,8 +8,11 @@ import (
 	"io"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -70,4 +73,39 @@ func ExampleKinds_exclude() {
 	// Output:
 	// note: 1 entry excluded
 	// 0 bin/alias 3 bytes 2023-11-14T22:13:20Z
+}
+
+// A search tells what it finds to whoever shows it.
+type printed struct{}
+
+func (printed) Layer(l filter.SearchedLayer) error {
+	for _, m := range l.Matches {
+		fmt.Println(l.Index, m.Path, m.Type)
+	}
+	return nil
+}
+
+func (printed) End(s filter.SearchSummary) error {
+	fmt.Println(s.Matches, "found")
+	return nil
+}
+
+func ExampleNewSearch() {
+	store := pipelinetest.NewStore()
+	layer := store.Put(ocispec.MediaTypeImageLayer, exampleLayer())
+	config := store.Put(ocispec.MediaTypeImageConfig, []byte(`{"rootfs":{"type":"layers","diff_ids":["`+layer.Digest+`"]}}`))
+	manifest := store.Put(ocispec.MediaTypeImageManifest, fmt.Appendf(nil,
+		`{"schemaVersion":2,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
+		config.MediaType, config.Digest, config.Size, layer.MediaType, layer.Digest, layer.Size))
+	search, err := filter.NewSearch(filter.SearchOptions{Pattern: "bin/*"}, printed{})
+	if err == nil {
+		err = pipeline.Look(context.Background(), store.Source(manifest), []pipeline.Filter{search}, pipeline.Options{})
+	}
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// 0 bin/tool file
+	// 0 bin/alias hardlink
+	// 2 found
 }

@@ -1,4 +1,5 @@
-// Package filter holds the filters that change images on their way.
+// Package filter holds the filters that change images on their way, or look at
+// them.
 //
 //	layer ─▶ normalize-timestamps ─▶ exclude ─▶ … ─▶ sink
 //
@@ -17,9 +18,12 @@ type Defaults struct {
 	Epoch *int64
 	// TempDir holds what a filter must put aside on disk; "" is the system's.
 	TempDir string
+	// Search makes what shows the results of a search filter in a format
+	// (SearchText, …). Nil: there is no such filter here.
+	Search func(format string) (SearchResults, error)
 }
 
 // Kinds are the filters of this package.
 func Kinds(d Defaults) pipeline.FilterKinds {
-	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d)}
+	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d), searchKind(d)}
 }
