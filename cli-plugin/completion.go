@@ -25,6 +25,14 @@ func (p *program) completeEnds(_ *cobra.Command, args []string, typed string) ([
 	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeSource completes SOURCE as far as its scheme.
+func (p *program) completeSource(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return p.completeEnds(cmd, args, typed)
+}
+
 // completeFilters completes the name of a filter.
 func completeFilters(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var out []cobra.Completion

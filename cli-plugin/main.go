@@ -23,9 +23,10 @@ const standAloneName = "occystrap"
 
 // The exit codes of the program.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitNothing = 3 // search --exit-code found nothing
 )
 
 // program is one run of the command line.
@@ -34,6 +35,7 @@ type program struct {
 	version string
 	extra   []pipeline.Scheme
 	options options
+	results *results // where filters print to
 	// prepare connects the command to Docker's configuration.
 	prepare func(cmd *cobra.Command, args []string) error
 }
@@ -100,6 +102,8 @@ func exitCode(stderr io.Writer, root *cobra.Command, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, errNothing):
+		return exitNothing
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(stderr, "Aborted!")
 		return exitFailed

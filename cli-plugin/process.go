@@ -2,6 +2,7 @@ package cliplugin
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -49,8 +50,11 @@ func (p *program) process(ctx context.Context, cmd *cobra.Command, o processOpti
 	stderr := p.docker.Err()
 	_, columns := stderr.GetTtySize() // some terminals have none, so bars cannot be drawn
 	show := newDisplay(stderr, stderr.IsTerminal() && columns > 0, &p.options)
+	_, bars := show.(*bars)
+	p.results = &results{w: p.docker.Out(), wait: bars && p.docker.Out().IsTerminal()}
 	done, err := p.move(ctx, cmd, show, o, from, to)
 	show.close()
+	err = errors.Join(err, p.results.flush())
 	if err != nil {
 		return err
 	}

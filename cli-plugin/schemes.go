@@ -51,7 +51,7 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 			TempDir: o.tempDir,
 			Events:  events,
 		},
-		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir},
+		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir, Search: p.searchResults(to, events)},
 	}, nil
 }
 
@@ -83,6 +83,9 @@ func (p *program) checkStreams(cmd *cobra.Command, from, to string) error {
 	}
 	if isStandardStream(source) && p.options.passwordStdin {
 		return usage(cmd, "SOURCE and --password-stdin both read standard input; give the password in OCCYSTRAP_PASSWORD or in a file")
+	}
+	if to == "" { // a command that only reads
+		return nil
 	}
 	destination, err := pipeline.ParseLocation(to)
 	if err != nil {

@@ -46,6 +46,8 @@ func TestScript(t *testing.T) {
 			"signal":   sendSignal,
 			"program":  linkProgram,
 			"hangup":   hangUp,
+			"mkodd":    makeOdd,
+			"loaded":   startLoaded,
 		},
 	})
 }

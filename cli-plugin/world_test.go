@@ -45,14 +45,15 @@ type worldKey struct{}
 //	SLOW          the open one, which never finishes sending a layer
 //	PROXY         an HTTP proxy that reaches the open one under every name
 //	ENGINE        the socket of a daemon without any image
+//	IMAGES        the folder of archives that other tools have made
 //	DOCKER_SOCKET what Docker gives a plugin, to see whether Docker is there
 func setUp(env *testscript.Env) error {
 	w := &world{arrived: make(chan struct{}, 1)}
 	env.Values[worldKey{}] = w
-	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	open := w.serve(env, httptest.NewServer, images)
+	content := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	open := w.serve(env, httptest.NewServer, content)
 	w.registry = open
-	secure := httptest.NewTLSServer(w.recorded(images))
+	secure := httptest.NewTLSServer(w.recorded(content))
 	env.Defer(secure.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
 	if err := os.WriteFile(filepath.Join(env.WorkDir, "ca.pem"), ca, 0o600); err != nil {
@@ -73,10 +74,15 @@ func setUp(env *testscript.Env) error {
 			return err
 		}
 	}
+	images, err := filepath.Abs("../pipeline/scheme/tarball/testdata/images")
+	if err != nil {
+		return err
+	}
+	env.Setenv("IMAGES", images)
 	env.Setenv("REGISTRY", open)
-	env.Setenv("AUTH", w.serve(env, httptest.NewServer, wantsLogin(images)))
+	env.Setenv("AUTH", w.serve(env, httptest.NewServer, wantsLogin(content)))
 	env.Setenv("TLS_REGISTRY", secure.Listener.Addr().String())
-	env.Setenv("SLOW", w.serve(env, httptest.NewServer, w.slow(images)))
+	env.Setenv("SLOW", w.serve(env, httptest.NewServer, w.slow(content)))
 	env.Setenv("PROXY", w.serve(env, httptest.NewServer, proxyTo(open)))
 	env.Setenv("ENGINE", engine)
 	env.Setenv("USERNAME", username)

@@ -1,0 +1,153 @@
+package cliplugin
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline/filter"
+)
+
+// searchText prints matches for people, in the lines of the original: one for
+// each layer, one for each match, a blank one, and a last one that counts.
+type searchText struct {
+	w     io.Writer
+	image int // the last one named; counted from 1
+}
+
+var _ filter.SearchResults = (*searchText)(nil)
+
+func (s *searchText) Layer(l filter.SearchedLayer) error {
+	var b bytes.Buffer
+	if l.Image.Count > 1 && s.image != l.Image.Index+1 {
+		s.image = l.Image.Index + 1
+		fmt.Fprintf(&b, "Image: %s\n\n", describeImage(l.Image))
+	}
+	fmt.Fprintf(&b, "Layer: %s\n", layerName(l.Name()))
+	for _, m := range l.Matches {
+		fmt.Fprintf(&b, "  %s\n", matchLine(m))
+		for _, line := range m.Lines {
+			fmt.Fprintf(&b, "    %d: %s\n", line.Number, lineText(line))
+		}
+		if m.More {
+			fmt.Fprintln(&b, "    more lines match")
+		}
+		if m.Binary {
+			fmt.Fprintln(&b, "    binary file matches")
+		}
+	}
+	for _, h := range l.Hides {
+		fmt.Fprintf(&b, "  - %s: %s here, found in layer %s\n", quotePath(h.Path), h.How, shortDigest(h.Of.Name()))
+	}
+	b.WriteByte('\n')
+	_, err := s.w.Write(b.Bytes())
+	return err
+}
+
+func (s *searchText) End(sum filter.SearchSummary) error {
+	var b bytes.Buffer
+	if sum.Hidden > 0 {
+		fmt.Fprintf(&b, "%s deleted or replaced by a later layer.\n", counted(sum.Hidden, "match is", "matches are"))
+	}
+	if sum.Matches == 0 {
+		fmt.Fprintln(&b, "No matches found.")
+	} else {
+		fmt.Fprintf(&b, "Found %s in %s.\n", counted(sum.Matches, "match", "matches"), counted(sum.Layers, "layer", "layers"))
+	}
+	_, err := s.w.Write(b.Bytes())
+	return err
+}
+
+func matchLine(m filter.SearchMatch) string {
+	path := quotePath(m.Path)
+	switch m.Type {
+	case "file":
+		return fmt.Sprintf("%s (file, %d bytes)", path, m.Size)
+	case "symlink", "hardlink":
+		return fmt.Sprintf("%s -> %s (%s)", path, quotePath(m.Target), m.Type)
+	}
+	return fmt.Sprintf("%s (%s)", path, m.Type)
+}
+
+func lineText(l filter.SearchLine) string {
+	s := strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, string(l.Text))
+	if l.Cut {
+		s += " …"
+	}
+	return s
+}
+
+// searchScript prints IMAGE:TAG:LAYER:PATH for each match, and nothing else.
+type searchScript struct{ w io.Writer }
+
+var _ filter.SearchResults = searchScript{}
+
+func (s searchScript) Layer(l filter.SearchedLayer) error {
+	var b bytes.Buffer
+	name := imageName(l.Image)
+	if name == "" {
+		name = "unknown:unknown"
+	}
+	for _, m := range l.Matches {
+		fmt.Fprintf(&b, "%s:%s:%s\n", name, layerName(l.Name()), quotePath(m.Path))
+	}
+	_, err := s.w.Write(b.Bytes())
+	return err
+}
+
+func (searchScript) End(filter.SearchSummary) error { return nil }
+
+// layerName is the digest of a layer's bytes without its algorithm, as ever.
+func layerName(d digest.Digest) string {
+	if d.Validate() != nil {
+		return oneLine(d.String())
+	}
+	return d.Encoded()
+}
+
+// imageName is an image's first name as people write it; "" for none.
+func imageName(i *filter.SearchedImage) string {
+	if len(i.Names) == 0 {
+		return ""
+	}
+	name := strings.TrimPrefix(i.Names[0], "docker.io/")
+	if rest, ok := strings.CutPrefix(name, "library/"); ok && !strings.Contains(rest, "/") && name != i.Names[0] {
+		name = rest
+	}
+	return quotePath(name)
+}
+
+// describeImage names one of several images.
+func describeImage(i *filter.SearchedImage) string {
+	name := imageName(i)
+	if name == "" {
+		name = "unnamed, " + i.Manifest.Digest.String()
+	}
+	if p := i.Manifest.Platform; p != nil {
+		name += " (" + oneLine(platforms.FormatAll(*p)) + ")"
+	}
+	return name
+}
+
+// quotePath is a path that a stranger has named, on one line: as it is, or, with
+// control characters or bytes that are no UTF-8 in it, as a Go string in double
+// quotes. One that starts with a quote is quoted too, so that both can be told
+// apart.
+func quotePath(s string) string {
+	if utf8.ValidString(s) && !strings.HasPrefix(s, `"`) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return s
+	}
+	return strconv.Quote(s)
+}
