@@ -48,7 +48,7 @@ func (p *program) deprecated(cmd *cobra.Command, now, from string, rest ...strin
 		from = loc.String() // without a password
 	}
 	fmt.Fprintf(p.docker.Err(), "DeprecationWarning: The command '%s' is deprecated.\nUse: %s %s %s %s\n",
-		cmd.Name(), cmd.Root().Name(), now, oneLine(from), strings.Join(rest, " "))
+		cmd.Name(), cmd.Parent().CommandPath(), now, oneLine(from), strings.Join(rest, " "))
 }
 
 func registryURI(_ *cobra.Command, args []string) string {
