@@ -54,7 +54,7 @@ func (s *Sum) End(rest io.Reader) error {
 // seen shows w what is read of a rest, which stays the rest that it is.
 func seen(rest io.Reader, w io.Writer) io.Reader {
 	if t, ok := rest.(*trailer); ok {
-		return &trailer{io.TeeReader(t.Reader, w), t.start}
+		return &trailer{io.TeeReader(t.Reader, w), t.s, t.start}
 	}
 	return io.TeeReader(rest, w)
 }
