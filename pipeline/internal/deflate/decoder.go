@@ -44,35 +44,39 @@ func (d *decoder) fast(limit int) stop {
 	inLimit := d.input.limit
 	special := max(d.start, d.cutEnd, d.dirtyEnd)
 	why := atLimit
-	for {
-		if op >= limit {
-			break
-		}
+	if ip >= inLimit {
+		return atInput
+	}
+	bb |= load64(in, ip) << (bn & 63)
+	ip += int((63 - bn) >> 3)
+	bn |= 56
+	e := tab.lit[bb&(1<<litBits-1)] // always the entry of the next bits
+	for op < limit {
 		if ip >= inLimit {
 			why = atInput
 			break
 		}
-		bb |= load64(in, ip) << (bn & 63)
-		ip += int((63 - bn) >> 3)
-		bn |= 56
-		e := tab.lit[bb&(1<<litBits-1)]
 		if int32(e) < 0 {
 			store8(out, op, byte(e>>8))
-			op++
 			bb >>= e & 63
 			bn -= uint64(e & 63)
 			e = tab.lit[bb&(1<<litBits-1)]
+			op++
 			if int32(e) < 0 {
 				store8(out, op, byte(e>>8))
-				op++
 				bb >>= e & 63
 				bn -= uint64(e & 63)
 				e = tab.lit[bb&(1<<litBits-1)]
+				op++
 				if int32(e) < 0 {
 					store8(out, op, byte(e>>8))
-					op++
 					bb >>= e & 63
 					bn -= uint64(e & 63)
+					op++
+					bb |= load64(in, ip) << (bn & 63)
+					e = tab.lit[bb&(1<<litBits-1)]
+					ip += int((63 - bn) >> 3)
+					bn |= 56
 					continue
 				}
 			}
@@ -97,6 +101,10 @@ func (d *decoder) fast(limit int) stop {
 				op++
 				bb >>= e & 63
 				bn -= uint64(e & 63)
+				bb |= load64(in, ip) << (bn & 63)
+				e = tab.lit[bb&(1<<litBits-1)]
+				ip += int((63 - bn) >> 3)
+				bn |= 56
 				continue
 			}
 			if e&entryExceptional != 0 {
@@ -116,9 +124,9 @@ func (d *decoder) fast(limit int) stop {
 		bn -= uint64(e & 63)
 
 		bb |= load64(in, ip) << (bn & 63)
+		e = tab.dist[bb&(1<<distBits-1)]
 		ip += int((63 - bn) >> 3)
 		bn |= 56
-		e = tab.dist[bb&(1<<distBits-1)]
 		if e&entryExceptional != 0 {
 			if e&entrySub == 0 {
 				bb, bn, ip = reload(in, begin)
@@ -155,6 +163,11 @@ func (d *decoder) fast(limit int) stop {
 			bb, bn, ip = reload(in, begin)
 			break
 		}
+		// The next entry is looked up while the bytes are copied.
+		bb |= load64(in, ip) << (bn & 63)
+		e = tab.lit[bb&(1<<litBits-1)]
+		ip += int((63 - bn) >> 3)
+		bn |= 56
 		switch {
 		case distance >= 16:
 			copy16(out, op, from)

@@ -8,7 +8,7 @@ import (
 
 // readerChunk is how many plain bytes a Reader makes at once: with the window
 // and the input they stay in the second-level cache.
-const readerChunk = 128 << 10
+const readerChunk = 64 << 10
 
 // A Reader is the plain bytes of a gzip stream of one or more members. Every
 // member's checksum and length are verified; an error comes in place of the
