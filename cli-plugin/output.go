@@ -24,7 +24,6 @@ type report struct {
 	Rewrote     int64         `json:"bytesRewritten"`
 	Written     int64         `json:"bytesWritten"`
 	Dropped     []string      `json:"dropped,omitempty"`
-	Recipe      string        `json:"recipe,omitempty"`
 	Seconds     float64       `json:"seconds"`
 }
 
@@ -43,6 +42,7 @@ type layerReport struct {
 	SourceDiffID digest.Digest      `json:"sourceDiffID,omitempty"`
 	ResultDiffID digest.Digest      `json:"resultDiffID,omitempty"`
 	How          pipeline.How       `json:"how"`
+	Recipe       string             `json:"recipe,omitempty"`
 	Why          string             `json:"why,omitempty"`
 	Notes        []string           `json:"notes,omitempty"`
 }
@@ -52,7 +52,7 @@ func newReport(r pipeline.Report, to string) *report {
 		Destination: to,
 		Images:      []imageReport{}, Layers: []layerReport{},
 		Read: r.Read, Reused: r.Reused, Rewrote: r.Rewrote, Written: r.Written,
-		Dropped: r.Dropped, Recipe: r.Recipe, Seconds: r.Duration.Seconds(),
+		Dropped: r.Dropped, Seconds: r.Duration.Seconds(),
 	}
 	for _, root := range r.Roots {
 		out.Images = append(out.Images, imageReport{Names: root.Names, Source: root.Source, Config: root.Config, Descriptor: root.Manifest})
@@ -60,7 +60,7 @@ func newReport(r pipeline.Report, to string) *report {
 	for _, l := range r.Layers {
 		out.Layers = append(out.Layers, layerReport{
 			Source: l.Source, Result: l.Result,
-			SourceDiffID: l.SourceDiffID, ResultDiffID: l.ResultDiffID, How: l.How, Why: l.Why, Notes: l.Notes,
+			SourceDiffID: l.SourceDiffID, ResultDiffID: l.ResultDiffID, How: l.How, Recipe: l.Recipe, Why: l.Why, Notes: l.Notes,
 		})
 	}
 	return out

@@ -93,11 +93,6 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	if err != nil {
 		return done, err
 	}
-	if mode, err := schemes.Recompress(to); err != nil {
-		return done, err
-	} else if mode != "" {
-		opts.Recompress = mode
-	}
 	if done, err = pipeline.Run(ctx, src, filters, dst, opts); err != nil {
 		return done, err
 	}

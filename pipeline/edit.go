@@ -18,7 +18,7 @@ import (
 // edits says whether a changed layer of this encoding is edited in its
 // compressed form.
 func (t *transfer) edits(came Compression, enc Encoding) bool {
-	return t.run.recompress != RecompressCanonical && enc.Compression == came && (came == Gzip || came == Zstd)
+	return t.mode != RecompressCanonical && enc.Compression == came && (came == Gzip || came == Zstd)
 }
 
 // edit changes a layer in its compressed form: what no filter changes is copied
@@ -50,7 +50,7 @@ func (t *transfer) edit(ctx context.Context, r io.Reader, enc Encoding) error {
 
 // anew compresses a layer anew that could not be edited.
 func (t *transfer) anew(ctx context.Context, pass *passThrough, enc Encoding, why string) error {
-	if t.run.recompress == RecompressTranscode {
+	if t.mode == RecompressTranscode {
 		return on(FilterSide, fmt.Errorf("%w: %s", errAnew, why))
 	}
 	if err := pass.Close(); err != nil {

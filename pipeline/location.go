@@ -85,6 +85,11 @@ func parseQuery(q string) map[string]string {
 	return out
 }
 
+// Recompress reads RecompressOption.
+func (l Location) Recompress() (Recompress, error) {
+	return ParseRecompress(l.Query[RecompressOption.Name])
+}
+
 // FilePath is the path of a file scheme: authority and path are one name, and
 // the authority "localhost" stands for none. Empty is a usage error.
 func (l Location) FilePath() (string, error) {

@@ -30,8 +30,8 @@ func ParseRecompress(s string) (Recompress, error) {
 	return "", Usage("the option recompress is %q; it takes auto, canonical or transcode", s)
 }
 
-// RecompressOption is an option of every scheme as a destination, and of every
-// filter that changes layers.
+// RecompressOption is an option of schemes as destinations, and of filters that
+// change layers.
 var RecompressOption = Option{
 	Name: "recompress", Sink: true,
 	Help: "how changed layers are compressed: auto (edit the compressed stream where possible, default), transcode (fail elsewhere) or canonical (compress anew)",
@@ -48,32 +48,32 @@ const (
 // for.
 var errAnew = errors.New("recompress=transcode, but the layer would have to be compressed anew (recompress=auto allows that)")
 
-// recompress is how the run's layers are compressed: a filter's word counts
-// before the destination's, and canonical before transcode, since who asks for
-// it wants to rely on the bytes.
-func recompress(filters []Filter, opt Recompress) Recompress {
+// recompress is how a layer is compressed that a filter changed. A filter's word
+// counts before the destination's, that before the user's for the whole run;
+// among filters canonical counts first, since who asks for it wants to rely on
+// the bytes.
+func (r *run) recompress(e Encoding) Recompress {
 	mode := Recompress("")
-	for _, f := range filters {
-		switch r := f.Recipe().Recompress; {
-		case r == "", mode == RecompressCanonical, mode != "" && r == RecompressAuto:
+	for _, f := range r.filters {
+		switch m := f.Recipe().Recompress; {
+		case m == "", mode == RecompressCanonical, mode != "" && m == RecompressAuto:
 		default:
-			mode = r
+			mode = m
 		}
 	}
-	switch {
-	case mode != "":
-		return mode
-	case opt != "":
-		return opt
+	for _, m := range []Recompress{e.Recompress, r.opts.Recompress, RecompressAuto} {
+		if mode == "" {
+			mode = m
+		}
 	}
-	return RecompressAuto
+	return mode
 }
 
-// recipe is what a run does to layers, so that equal recipes turn equal layers
-// into equal layers.
-func recipe(filters []Filter, mode Recompress) string {
+// recipe is what the run does to a layer, so that equal recipes turn equal layers
+// into equal layers: "" where no filter sees it.
+func (r *run) recipe(mode Recompress) string {
 	var keys []string
-	for _, f := range filters {
+	for _, f := range r.chain {
 		keys = append(keys, f.Recipe().Key)
 	}
 	if len(keys) == 0 {

@@ -58,11 +58,10 @@ type run struct {
 	watchers []Watcher
 	told     bool // the watchers know the images
 
-	recompress Recompress
-	below      bool       // a filter looks at the layers below
-	listed     []layerKey // the layers in the order of the manifests, if known
-	seq        int        // layers given to the sink so far
-	deferred   []Layer    // opaque blobs, until it is known that they are wanted
+	below    bool       // a filter looks at the layers below
+	listed   []layerKey // the layers in the order of the manifests, if known
+	seq      int        // layers given to the sink so far
+	deferred []Layer    // opaque blobs, until it is known that they are wanted
 
 	mu       sync.Mutex
 	failed   []error
@@ -87,8 +86,6 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 		opts.Parallel = defaultParallel
 	}
 	r := &run{opts: opts, limits: opts.Limits.WithDefaults(), filters: filters, sink: dst, outcomes: map[layerKey]*outcome{}}
-	r.recompress = recompress(filters, opts.Recompress)
-	r.report.Recipe = recipe(filters, r.recompress)
 	for _, f := range filters {
 		if lf, ok := f.(LayerFilter); ok {
 			r.chain = append(r.chain, lf)

@@ -17,7 +17,8 @@ type Options struct {
 	Retries int
 	// Attestations says what happens to those of a changed image.
 	Attestations Attestations
-	// Recompress says how changed layers are compressed, where no filter does.
+	// Recompress says how changed layers are compressed, where neither a filter nor
+	// the sink does.
 	Recompress Recompress
 }
 
@@ -25,16 +26,13 @@ const defaultParallel = 4
 
 // A Report says what a run did. Sizes are bytes.
 type Report struct {
-	Roots   []RootReport
-	Layers  []LayerReport
-	Read    int64 // stored bytes that were read from the source
-	Reused  int64 // stored bytes that the sink had already
-	Rewrote int64 // plain bytes of layers that a filter changed
-	Written int64 // bytes that went to the sink: layers, configs, manifests
-	Dropped []string
-	// Recipe is what the filters do and how changed layers were compressed; ""
-	// without filters.
-	Recipe   string
+	Roots    []RootReport
+	Layers   []LayerReport
+	Read     int64 // stored bytes that were read from the source
+	Reused   int64 // stored bytes that the sink had already
+	Rewrote  int64 // plain bytes of layers that a filter changed
+	Written  int64 // bytes that went to the sink: layers, configs, manifests
+	Dropped  []string
 	Duration time.Duration
 }
 
@@ -51,7 +49,10 @@ type LayerReport struct {
 	Source, Result             ocispec.Descriptor
 	SourceDiffID, ResultDiffID digest.Digest
 	How                        How
-	// Why says why a layer was compressed anew that could have been edited.
+	// Recipe is what the filters do and how changed layers are compressed; ""
+	// where no filter sees the layer.
+	Recipe string
+	// Why says why a layer was compressed anew though it was to be edited.
 	Why   string
 	Notes []string
 }

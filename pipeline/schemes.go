@@ -60,16 +60,6 @@ func (s Schemes) Sink(uri string) (Sink, error) {
 	return sch.Sink(loc)
 }
 
-// Recompress is how the sink at a URI wants changed layers to be compressed: its
-// option recompress, "" where it has none.
-func (s Schemes) Recompress(uri string) (Recompress, error) {
-	loc, _, err := s.find(uri, "output")
-	if err != nil {
-		return "", err
-	}
-	return ParseRecompress(loc.Query[RecompressOption.Name])
-}
-
 func (s Schemes) find(uri, direction string) (Location, Scheme, error) {
 	loc, err := ParseLocation(uri)
 	if err != nil {
@@ -105,8 +95,7 @@ func (s Schemes) names(side Side) string {
 // end: a mistyped option that is ignored does damage quietly.
 func (sch Scheme) checkOptions(loc Location, side Side) error {
 	var known []string
-	options := append(slices.Clone(sch.Options), RecompressOption)
-	for _, o := range options {
+	for _, o := range sch.Options {
 		if side == SourceSide && o.Source || side == SinkSide && o.Sink {
 			known = append(append(known, o.Name), o.Aliases...)
 		}
@@ -115,7 +104,7 @@ func (sch Scheme) checkOptions(loc Location, side Side) error {
 		if slices.Contains(known, key) {
 			continue
 		}
-		for _, o := range options {
+		for _, o := range sch.Options {
 			if o.Name == key || slices.Contains(o.Aliases, key) {
 				return Usage("the option %q of %s:// has no meaning for a %s", key, sch.Name, side)
 			}

@@ -105,6 +105,9 @@ type Encoding struct {
 	Compression Compression
 	// Level is the compressor's; 0 stands for its default (gzip 6, zstd 3).
 	Level int
+	// Recompress is how layers that a filter changed are compressed again; ""
+	// leaves that to the filters and the user.
+	Recompress Recompress
 }
 
 // AsItCame is the Encoding of a sink that takes what there is.

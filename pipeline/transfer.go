@@ -28,6 +28,7 @@ type transfer struct {
 	seq   int
 	layer Layer
 	plan  Plan
+	mode  Recompress
 	out   *outcome
 }
 
@@ -44,6 +45,9 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	}
 	if t.plan, err = t.run.sink.Plan(ctx, asked); err != nil {
 		return on(SinkSide, err)
+	}
+	if t.mode = t.run.recompress(t.plan.Encoding); filtered {
+		t.out.Recipe = t.run.recipe(t.mode)
 	}
 	if !filtered && t.plan.Held {
 		t.held()

@@ -27,6 +27,8 @@ type Target struct {
 	// Images are at least one at a source; at a sink they are one, or none to
 	// keep the names of the source.
 	Images []Reference
+	// Recompress is how a sink wants layers that a filter changed.
+	Recompress pipeline.Recompress
 	// TempDir holds temporary files; "" is the system's.
 	TempDir string
 	// Events receives what the user should know; nil discards.

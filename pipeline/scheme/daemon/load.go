@@ -124,12 +124,13 @@ func (s *Sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 	if err := s.begin(ctx); err != nil {
 		return pipeline.Plan{}, err
 	}
+	asItCame := pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.target.Recompress}}
 	if s.engine.podman || knows(s.cli, apiZstd) {
-		return pipeline.Plan{}, nil
+		return asItCame, nil
 	}
 	switch pipeline.LayerCompression(l.Blob.MediaType) {
 	case pipeline.Plain, pipeline.Gzip:
-		return pipeline.Plan{}, nil
+		return asItCame, nil
 	default:
 		// The daemon stores files: gzip on the way would be work twice.
 		return pipeline.Plan{Encoding: pipeline.Encoding{Compression: pipeline.Plain}}, nil

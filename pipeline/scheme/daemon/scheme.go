@@ -34,6 +34,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "socket", Source: true, Sink: true, Help: "the daemon's socket: a path, unix://PATH or tcp://HOST:PORT"},
 			{Name: "lane", Source: true, Sink: true, Help: "force a way out of (save) or into (load) the daemon"},
 			{Name: "also", Source: true, Help: "further images to carry in the same run, separated by commas"},
+			pipeline.RecompressOption,
 		},
 		Source: cfg.source,
 		Sink:   cfg.sink,
@@ -72,6 +73,9 @@ func (c Config) sink(loc pipeline.Location) (pipeline.Sink, error) {
 	}
 	if len(t.Images) > 0 && t.Images[0].Name == "" {
 		return nil, pipeline.Usage("docker://%s cannot be a destination: an ID or digest follows from the content; write docker://NAME[:TAG]", t.Images[0])
+	}
+	if t.Recompress, err = loc.Recompress(); err != nil {
+		return nil, err
 	}
 	lane, err := choose(loc.Query["lane"], pipeline.SinkSide)
 	if err != nil {

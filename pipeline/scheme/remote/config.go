@@ -26,6 +26,8 @@ type Config struct {
 	// Compression is how the sink wants layers; "" leaves compressed layers as
 	// they come, and compresses plain ones with gzip.
 	Compression pipeline.Compression
+	// Recompress is how the sink wants changed layers to be compressed.
+	Recompress pipeline.Recompress
 	// Workers bounds the connections of one end that move bytes at once; 0 is
 	// no bound.
 	Workers int

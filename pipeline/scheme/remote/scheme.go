@@ -28,6 +28,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "realm", Source: true, Sink: true, Help: "host of a token server in another domain that may get the login"},
 			{Name: "max_workers", Source: true, Sink: true, Help: "connections that move bytes at once"},
 			{Name: "compression", Sink: true, Help: "gzip or zstd; default: as layers come, plain ones with gzip"},
+			pipeline.RecompressOption,
 		},
 		Source: func(loc pipeline.Location) (pipeline.Source, error) {
 			e, err := newEnd(cfg, cfg.Source, loc)
@@ -41,7 +42,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			if err != nil {
 				return nil, err
 			}
-			return newSink(e.client("--dest-creds-file", pushScope), e.cfg.Compression), nil
+			return newSink(e.client("--dest-creds-file", pushScope), e.cfg), nil
 		},
 	}
 }
@@ -110,6 +111,9 @@ func (c *Config) options(loc pipeline.Location) error {
 	}
 	if realm := loc.Query["realm"]; realm != "" {
 		c.Realms = append(append([]string{}, c.Realms...), strings.Split(realm, ",")...)
+	}
+	if c.Recompress, err = loc.Recompress(); err != nil {
+		return err
 	}
 	if s := loc.Query["compression"]; s != "" {
 		c.Compression = pipeline.Compression(strings.ToLower(s))

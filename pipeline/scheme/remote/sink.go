@@ -23,6 +23,7 @@ import (
 type Sink struct {
 	client      *client
 	compression pipeline.Compression
+	recompress  pipeline.Recompress
 
 	mu       sync.Mutex
 	held     map[digest.Digest]bool     // blobs that the repository has for certain
@@ -36,9 +37,9 @@ var (
 	_ pipeline.Limited = (*Sink)(nil)
 )
 
-func newSink(c *client, compression pipeline.Compression) *Sink {
+func newSink(c *client, cfg Config) *Sink {
 	return &Sink{
-		client: c, compression: compression,
+		client: c, compression: cfg.Compression, recompress: cfg.Recompress,
 		held: map[digest.Digest]bool{}, sessions: map[digest.Digest]*url.URL{},
 	}
 }
@@ -76,13 +77,17 @@ func (s *Sink) encoding(l pipeline.Layer) (plan pipeline.Plan, recoded bool) {
 		return plan, false
 	}
 	claimed := pipeline.LayerCompression(l.Blob.MediaType)
-	if s.compression == "" {
-		return pipeline.Plan{IfPlain: pipeline.Gzip}, claimed == pipeline.Plain
+	plan.Encoding.Recompress = s.recompress
+	switch s.compression {
+	case "":
+		plan.IfPlain = pipeline.Gzip
+		return plan, claimed == pipeline.Plain
+	case claimed:
+		plan.IfPlain = s.compression
+		return plan, false
 	}
-	if claimed == s.compression {
-		return pipeline.Plan{IfPlain: s.compression}, false
-	}
-	return pipeline.Plan{Encoding: pipeline.Encoding{Compression: s.compression}}, true
+	plan.Encoding.Compression = s.compression
+	return plan, true
 }
 
 // MayMount says whether the layer comes from another repository of this

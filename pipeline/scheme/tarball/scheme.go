@@ -50,6 +50,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "image", Source: true, Help: "the image of the archive to take: a name, a digest, or all (default)"},
 			{Name: "format", Sink: true, Help: "auto (OCI layout and manifest.json, default), docker (plain docker save) or oci"},
 			{Name: "compress", Sink: true, Help: "compress the whole archive: gzip, zstd or none (default: by the file's name)"},
+			pipeline.RecompressOption,
 		},
 		Source: func(loc pipeline.Location) (pipeline.Source, error) {
 			path, err := loc.FilePath()

@@ -44,6 +44,8 @@ type SinkConfig struct {
 	// TempDir holds layers that are not at their turn; "" is the system's.
 	TempDir string
 	Format  Format
+	// Recompress is how layers that a filter changed are to be compressed.
+	Recompress pipeline.Recompress
 	// Names gives the names under which a root is written; nil keeps those it
 	// came with.
 	Names func(m pipeline.Manifest) []string
@@ -128,7 +130,7 @@ func (s *sink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, error) 
 		return pipeline.Plan{}, err
 	}
 	if s.cfg.Format != FormatDocker {
-		return pipeline.Plan{}, nil
+		return pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.cfg.Recompress}}, nil
 	}
 	if l.Role == pipeline.Opaque {
 		return pipeline.Plan{}, fmt.Errorf("%s: %w", s.what, errNotDocker("attestations and artifacts"))

@@ -36,7 +36,11 @@ func newSink(loc pipeline.Location, cfg Config) (pipeline.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc := SinkConfig{TempDir: cfg.TempDir, Format: format, Events: cfg.Events}
+	mode, err := loc.Recompress()
+	if err != nil {
+		return nil, err
+	}
+	sc := SinkConfig{TempDir: cfg.TempDir, Format: format, Recompress: mode, Events: cfg.Events}
 	if path == stdStream {
 		return newArchiveSink("standard output", &streamTarget{w: cfg.stdout(), c: c}, sc), nil
 	}
