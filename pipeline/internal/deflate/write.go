@@ -93,7 +93,7 @@ func (t *transcoder) writeTail(it *item) error {
 	case !t.touched:
 		t.copyTo(it.end)
 	case t.owed:
-		t.spare = it.member.head
+		t.spare, t.owed = it.member.head, false
 	default:
 		return t.endMember(s.now, uint32(t.cuts.moved(it.pos)-t.newStart))
 	}
