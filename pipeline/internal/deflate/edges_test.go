@@ -2,6 +2,7 @@ package deflate_test
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -19,3 +20,27 @@ func TestAllDeletedIsOneEmptyMember(t *testing.T) {
 	}
 }
 
+func TestReplacementReachesBeyondItsRegion(t *testing.T) {
+	t.Parallel()
+	plain := makeTar(rand.New(rand.NewPCG(3, 3)), 100<<10)
+	for name, in := range map[string][]byte{"matches": kGzip(plain, 6), "stored": stdGzip(plain, 0)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for off := int64(1000); off < 1100; off += 7 {
+				for _, more := range []int64{1, 5, 9, 100, 50000} {
+					e := edit{off, 3 + more, bytes.Repeat([]byte("#"), int(3+more))}
+					mustTranscode(t, in, plain, &steps{list: []step{{off, 3, off, []edit{e}}}})
+				}
+			}
+		})
+	}
+}
+
+func TestPatcherMayReplaceWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	plain := bytes.Repeat([]byte("some text "), 100)
+	for _, n := range []int64{5, 50, 100000} {
+		e := edit{995, n, bytes.Repeat([]byte("#"), int(n))}
+		mustTranscode(t, stdGzip(plain, 6), plain, &steps{list: []step{{5000, 10, 995, []edit{e}}}})
+	}
+}

@@ -42,6 +42,7 @@ func (t *transcoder) show(n int) error {
 		}
 		region = t.out[at : at+n : at+n]
 	}
+	t.seen = min(t.region+int64(n), t.plain())
 	if err := t.patcher.Patch(region, t.replace); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ func (t *transcoder) replace(off, old int64, with []byte) error {
 	}
 	t.cuts.replaced = off + old
 	same := 0
-	if off+old <= t.plain() {
+	if off+old <= t.seen { // how much is decoded behind it depends on the input's pieces
 		same = int(min(old, int64(len(with))))
 	}
 	if same > 0 {

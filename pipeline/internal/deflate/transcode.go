@@ -89,6 +89,7 @@ type transcoder struct {
 	// What the patcher wants to see next, and where it may still edit.
 	region  int64
 	regionN int
+	seen    int64 // where the last region that it saw ended
 	settled int64
 
 	cuts  cuts
