@@ -44,3 +44,22 @@ func TestPatcherMayReplaceWhatIsNotThere(t *testing.T) {
 		mustTranscode(t, stdGzip(plain, 6), plain, &steps{list: []step{{5000, 10, 995, []edit{e}}}})
 	}
 }
+
+func TestDeletionOfNothingAtTheEndChangesNothing(t *testing.T) {
+	t.Parallel()
+	plain := bytes.Repeat([]byte("some text "), 100)
+	in := stdGzip(plain, 6)
+	if _, res := mustTranscode(t, in, plain, each(edit{1000, -1, nil})); res.Changed {
+		t.Error("it is said to have changed")
+	}
+}
+
+func TestDeletionAtMemberLeavesTheOneBefore(t *testing.T) {
+	t.Parallel()
+	plain := bytes.Repeat([]byte("some text "), 100)
+	one, two := kGzip(plain[:500], 6), kGzip(plain[500:], 6)
+	out, _ := mustTranscode(t, append(bytes.Clone(one), two...), plain, each(edit{500, 10, nil}))
+	if !bytes.HasPrefix(out, one) {
+		t.Error("the first member is another one")
+	}
+}

@@ -6,6 +6,9 @@ func (t *transcoder) reach(b *block, pos int64) error {
 	s := &t.cuts
 	for ; s.at < len(s.list) && s.list[s.at].off <= pos; s.at++ {
 		c := &s.list[s.at]
+		if b == nil && c.off == pos && len(c.with) == 0 {
+			return nil // nothing of this member goes
+		}
 		if err := t.flushSpan(); err != nil {
 			return err
 		}
