@@ -63,3 +63,16 @@ func TestDeletionAtMemberLeavesTheOneBefore(t *testing.T) {
 		t.Error("the first member is another one")
 	}
 }
+
+func TestInsertionAtTheEnd(t *testing.T) {
+	t.Parallel()
+	plain := bytes.Repeat([]byte("some text "), 100)
+	for _, c := range compressors() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if in := c.make(t, plain); in != nil {
+				mustTranscode(t, in, plain, each(edit{1000, 0, []byte("and more")}))
+			}
+		})
+	}
+}

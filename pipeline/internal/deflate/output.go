@@ -105,10 +105,10 @@ func (t *transcoder) touch(b *block) error {
 		t.owed, t.from = true, to
 	case b == nil || ended && !b.final:
 		t.copyTo(to)
-	case b.final && b.kind != stored && to-b.start < openEdge:
+	case b.final && to-b.start < openEdge:
 		t.copyTo(b.start)
-		b.write(&t.w)
-		t.from, t.to, t.open = b.start+int64(b.headerBits), to, b
+		t.reopen(b)
+		t.to, t.open = to, b
 		if ended {
 			t.copyTo(to)
 			t.open = nil
@@ -121,6 +121,19 @@ func (t *transcoder) touch(b *block) error {
 		}
 	}
 	return nil
+}
+
+// reopen writes the header of a member's last block as that of another one. What
+// was written of the member are the bits that were read: a stored block's length
+// stays at a byte's border.
+func (t *transcoder) reopen(b *block) {
+	if b.kind == stored {
+		t.w.bits(stored<<1, 3)
+		t.from = b.start + 3
+		return
+	}
+	b.write(&t.w)
+	t.from = b.start + int64(b.headerBits)
 }
 
 // begin gets the output ready for bits of its own.
