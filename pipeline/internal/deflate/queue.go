@@ -6,6 +6,9 @@ const (
 	// has more.
 	maxItems    = 256 << 10
 	maxOpenBits = 8 * (2 << 20)
+	// maxParts bounds what waits besides tokens: blocks and members, which are
+	// kept with their codes and headers, however few bits and bytes they have.
+	maxParts = 4 << 10
 )
 
 // An item is a part of the old stream that waits until it is known what becomes
@@ -79,6 +82,7 @@ func (b *block) codes() (*lengths, *words) {
 type queue struct {
 	items []item
 	head  int
+	parts int // of the items, that are no tokens
 	free  []*block
 }
 
@@ -94,8 +98,11 @@ func (q *queue) oldest() int64 {
 
 func (q *queue) push(it item) error {
 	q.items = append(q.items, it)
+	if it.kind != aToken {
+		q.parts++
+	}
 	first := &q.items[q.head]
-	if len(q.items)-q.head > maxItems || it.end-first.start > maxOpenBits || it.pos+it.n-first.pos > pageHold-MaxRegion {
+	if len(q.items)-q.head > maxItems || q.parts > maxParts || it.end-first.start > maxOpenBits || it.pos+it.n-first.pos > pageHold-MaxRegion {
 		return fallback("too much of it is undecided at once")
 	}
 	return nil
@@ -133,8 +140,12 @@ func (t *transcoder) decided(it *item) bool {
 func (t *transcoder) drain() error {
 	q := &t.queue
 	for !q.empty() && t.decided(&q.items[q.head]) {
-		if err := t.write(&q.items[q.head]); err != nil {
+		it := &q.items[q.head]
+		if err := t.write(it); err != nil {
 			return err
+		}
+		if it.kind != aToken {
+			q.parts--
 		}
 		q.head++
 	}

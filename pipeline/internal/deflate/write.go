@@ -55,8 +55,7 @@ func (t *transcoder) skip(b *block, pos int64) error {
 	return t.touch(b)
 }
 
-// writeEnd ends a block: where it is not open, none of its tokens is left. The
-// last block of a member may be looked at until the member ends.
+// writeEnd ends a block: where it is not open, none of its tokens is left.
 func (t *transcoder) writeEnd(it *item) error {
 	if err := t.flushSpan(); err != nil {
 		return err
@@ -70,11 +69,17 @@ func (t *transcoder) writeEnd(it *item) error {
 		t.copyTo(t.to)
 		t.open = nil
 	}
-	if !it.block.final {
-		t.rawBlock = nil
-		t.queue.free = append(t.queue.free, it.block)
-	}
+	t.done(it.block)
 	return nil
+}
+
+// done lets a block be used again. The last one of a member may be looked at
+// until the member ends.
+func (t *transcoder) done(b *block) {
+	if !b.final {
+		t.rawBlock = nil
+		t.queue.free = append(t.queue.free, b)
+	}
 }
 
 // writeTail ends a member.
@@ -168,6 +173,7 @@ func (t *transcoder) holds(it *item) bool {
 // writeStored writes what is left of a stored block: the very block if that is
 // all of it.
 func (t *transcoder) writeStored(it *item) error {
+	defer t.done(it.block)
 	if err := t.reach(it.block, it.pos); err != nil {
 		return err
 	}
