@@ -12,6 +12,7 @@ var errPatcher = errors.New("the patcher broke its contract")
 // by that.
 func (t *transcoder) next() error {
 	off, n, settled := t.patcher.Next()
+	off, settled = min(off, forever), min(settled, forever)
 	switch {
 	case n == 0:
 		off, settled = forever, forever
@@ -67,6 +68,9 @@ func (t *transcoder) finish() error {
 	if err := t.drain(); err != nil {
 		return err
 	}
+	if c := t.cuts.next(); c != nil && c.off > t.plain() {
+		return fmt.Errorf("%w: replace %d of %d bytes", errPatcher, c.off, t.plain())
+	}
 	return t.last()
 }
 
@@ -75,9 +79,9 @@ func (t *transcoder) finish() error {
 // comes or goes are the extensions before it.
 func (t *transcoder) replace(off, old int64, with []byte) error {
 	if old < 0 || old > forever-off {
-		old = forever - off
+		old = max(0, forever-off)
 	}
-	if off < t.settled || off < t.cuts.replaced {
+	if off < t.settled || off < t.cuts.replaced || off >= forever {
 		return fmt.Errorf("%w: replace %d, settled %d, replaced %d", errPatcher, off, t.settled, t.cuts.replaced)
 	}
 	t.cuts.replaced = off + old
