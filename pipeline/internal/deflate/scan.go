@@ -6,7 +6,11 @@ func (t *transcoder) load(n int) error {
 	if t.eof || t.end-(t.bit()>>3) >= n {
 		return nil
 	}
-	return t.need(n, t.keep())
+	keep := t.keep()
+	if t.w.err != nil {
+		return t.w.err
+	}
+	return t.need(n, keep)
 }
 
 // keep is the first byte of the stream that is still needed.
