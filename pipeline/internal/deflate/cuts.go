@@ -1,7 +1,7 @@
 package deflate
 
 // maxInsert bounds the new bytes that are held in memory until their place is
-// reached.
+// reached, and those that are until they are hashed.
 const maxInsert = 1 << 20
 
 // A cut is a place where the new plain stream departs from the old one: n old
@@ -23,6 +23,7 @@ type cuts struct {
 	replaced int64 // offset up to which the patcher has replaced bytes
 	first    int64 // shift before the first of list
 	held     int   // bytes to insert that were not written
+	unhashed int   // that were not hashed
 
 	at   int   // the first that was not passed by what was written
 	now  int64 // shift there
@@ -35,6 +36,7 @@ func (s *cuts) add(off, n int64, with []byte) error {
 		return nil
 	}
 	s.held += len(with)
+	s.unhashed += len(with)
 	if s.held > maxInsert {
 		return fallback("much is inserted in one place")
 	}
@@ -90,6 +92,18 @@ func (s *cuts) source(off int64) (shift, until int64, ok bool) {
 	return s.first, until, true
 }
 
+// behind says whether much was inserted before an offset and not hashed.
+func (s *cuts) behind(off int64) bool {
+	return s.unhashed-s.held > maxInsert && s.hash < len(s.list) && !s.list[s.hash].hashed && s.list[s.hash].off < off
+}
+
+// release forgets new bytes that are done with.
+func (c *cut) release() {
+	if c.written && c.hashed {
+		c.with = nil
+	}
+}
+
 // prune forgets cuts that end before an offset and are done with.
 func (s *cuts) prune(before int64) {
 	n := 0
@@ -115,7 +129,7 @@ func (s *cuts) next() *cut {
 // moved is the new offset of an old one that what was written has reached.
 func (s *cuts) moved(off int64) int64 {
 	if c := s.next(); c != nil && c.off <= off {
-		return c.off + s.now + int64(len(c.with))
+		return c.end() + c.shift // its bytes have been written
 	}
 	return off + s.now
 }

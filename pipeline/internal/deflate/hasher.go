@@ -164,6 +164,8 @@ func (t *transcoder) hashTo(end int, inclusive bool) {
 		p := piece{from: at - from, to: max(at, int(c.off-t.base0)) - from}
 		if !c.hashed {
 			p.with, c.hashed = c.with, true
+			s.unhashed -= len(c.with)
+			c.release()
 		}
 		j.pieces = append(j.pieces, p)
 		at = int(min(c.end()-t.base0, int64(end)))

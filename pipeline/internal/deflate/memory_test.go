@@ -32,11 +32,13 @@ func heap() uint64 {
 	return s[0].Value.Uint64()
 }
 
+func (g *gauge) look() { g.peak = max(g.peak, heap()) }
+
 func (g *gauge) Read(p []byte) (int, error) {
 	g.reads++
 	if g.reads-g.looked > g.looked/4 {
 		g.looked = g.reads
-		g.peak = max(g.peak, heap())
+		g.look()
 	}
 	return g.r.Read(p[:min(len(p), 64<<10)])
 }
@@ -149,4 +151,23 @@ func TestTranscodeMemoryIsBounded(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestInsertionsAreNotHeld(t *testing.T) {
+	plain := make([]byte, 256<<10)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(plain)
+	for i := range plain {
+		plain[i] &= 15 // else they are stored
+	}
+	with := plain[:250<<10]
+	s := &steps{}
+	for off := int64(1000); off < 200000; off += 2000 {
+		s.list = append(s.list, step{off, 10, off, []edit{{off, 0, with}}})
+	}
+	bounded(t, stdGzip(plain, stdgzip.HuffmanOnly), func(src io.Reader) {
+		s.look = src.(*gauge).look
+		if _, err := deflate.Transcode(io.Discard, src, s, deflate.Options{}); err != nil {
+			t.Error(err)
+		}
+	})
 }

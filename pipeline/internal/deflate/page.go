@@ -78,12 +78,12 @@ func (t *transcoder) eachEdit(from, to int, show func(lo, hi int)) {
 // room makes room for a token. The window slides when it has a chunk to give,
 // and is longer than that only while much is undecided.
 func (t *transcoder) room() error {
-	if t.op < window+pageChunk-pageRoom {
+	if t.op < window+pageChunk-pageRoom && t.cuts.unhashed <= maxInsert {
 		return nil
 	}
 	decided := int(min(t.plain(), t.settled, t.queue.oldest(), t.held, t.span.oldest()) - t.base0)
-	if keep := (decided - window) &^ (perByte - 1); keep >= pageChunk/2 {
-		return t.slide(decided, keep)
+	if keep := (decided - window) &^ (perByte - 1); keep >= pageChunk/2 || t.cuts.behind(t.base0+int64(decided)) {
+		return t.slide(decided, max(0, keep))
 	}
 	return nil
 }

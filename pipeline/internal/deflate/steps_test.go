@@ -26,7 +26,8 @@ type step struct {
 type steps struct {
 	list []step
 	seen [][]byte
-	err  error // what the last step returns
+	err  error  // what the last step returns
+	look func() // is called at every step
 }
 
 func (s *steps) Next() (off int64, n int, settled int64) {
@@ -40,6 +41,9 @@ func (s *steps) Next() (off int64, n int, settled int64) {
 func (s *steps) Patch(region []byte, replace func(off, old int64, with []byte) error) error {
 	x := s.list[len(s.seen)]
 	s.seen = append(s.seen, bytes.Clone(region))
+	if s.look != nil {
+		s.look()
+	}
 	for _, e := range x.do {
 		if err := replace(e.off, e.old, e.with); err != nil {
 			return err

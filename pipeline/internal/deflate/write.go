@@ -21,6 +21,7 @@ func (t *transcoder) reach(b *block, pos int64) error {
 				return err
 			}
 			s.held -= len(c.with)
+			c.release()
 		}
 		if c.end() > pos {
 			return nil
