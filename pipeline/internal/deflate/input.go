@@ -109,6 +109,7 @@ func (r *input) fill(keep int64) error {
 		clear(r.in[r.end : r.end+inputPad])
 		r.limit = r.end
 	}
+	r.seek(r.bit()) // what was loaded may have been from behind the data
 	return err
 }
 

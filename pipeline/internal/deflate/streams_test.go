@@ -6,6 +6,7 @@ import (
 	stdgzip "compress/gzip"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"testing"
 	"time"
@@ -78,48 +79,66 @@ func content(r *rand.Rand, before []byte, words []string) []byte {
 type compressor struct {
 	name string
 	make func(t testing.TB, plain []byte) []byte // nil: it is not installed
+	slow bool                                    // by a factor of a hundred
+}
+
+// compress makes the stream, or skips the test.
+func (c compressor) compress(t testing.TB, plain []byte) []byte {
+	t.Helper()
+	in := c.make(t, plain)
+	if in == nil {
+		t.Skip("it is not installed")
+	}
+	return in
 }
 
 func compressors() []compressor {
-	all := []compressor{
-		{"Go 1", func(_ testing.TB, b []byte) []byte { return stdGzip(b, 1) }},
-		{"Go 6", func(_ testing.TB, b []byte) []byte { return stdGzip(b, 6) }},
-		{"Go stored", func(_ testing.TB, b []byte) []byte { return stdGzip(b, 0) }},
-		{"Go Huffman only", func(_ testing.TB, b []byte) []byte { return stdGzip(b, stdgzip.HuffmanOnly) }},
-		{"klauspost 1", func(_ testing.TB, b []byte) []byte { return kGzip(b, 1) }},
-		{"klauspost 6", func(_ testing.TB, b []byte) []byte { return kGzip(b, 6) }},
-		{"klauspost 9", func(_ testing.TB, b []byte) []byte { return kGzip(b, 9) }},
-		{"klauspost stateless", func(_ testing.TB, b []byte) []byte { return kGzip(b, kgzip.StatelessCompression) }},
-		{"flushed", func(_ testing.TB, b []byte) []byte { return flushed(b) }},
-		{"members", func(_ testing.TB, b []byte) []byte { return members(b) }},
+	var all []compressor
+	add := func(name string, f func([]byte) []byte) {
+		all = append(all, compressor{name: name, make: func(_ testing.TB, b []byte) []byte { return f(b) }})
 	}
+	for name, level := range map[string]int{"1": 1, "6": 6, "stored": 0, "Huffman only": stdgzip.HuffmanOnly} {
+		add("Go "+name, func(b []byte) []byte { return stdGzip(b, level) })
+	}
+	for name, level := range map[string]int{"1": 1, "6": 6, "9": 9, "stateless": kgzip.StatelessCompression} {
+		add("klauspost "+name, func(b []byte) []byte { return kGzip(b, level) })
+	}
+	add("flushed", flushed)
+	add("members", members)
 	for _, tool := range [][]string{
 		{"gzip", "-1"}, {"gzip", "-9"}, {"pigz", "-6"}, {"pigz", "-p1", "-1"}, {"pigz", "-Hn", "-H", "-3"}, {"pigz", "-i", "-b128"},
 		{"pigz", "-11"}, {"igzip", "-0"}, {"igzip", "-1"}, {"igzip", "-3"}, {"zopfli", "-c", "--i1"},
 	} {
-		all = append(all, compressor{fmt.Sprint(tool), func(t testing.TB, b []byte) []byte { return run(t, b, tool...) }})
+		all = append(all, compressor{
+			name: fmt.Sprint(tool),
+			make: func(t testing.TB, b []byte) []byte { return compressedBy(t, b, tool...) },
+			slow: tool[0] == "zopfli" || tool[1] == "-11",
+		})
 	}
 	return all
 }
 
-// run filters plain through a tool, if it is installed.
-func run(t testing.TB, plain []byte, tool ...string) []byte {
+// compressedBy is plain through a tool, if it is installed.
+func compressedBy(t testing.TB, plain []byte, tool ...string) []byte {
+	if tool[0] != "zopfli" {
+		return run(t, plain, append(tool[:1:1], append([]string{"-c"}, tool[1:]...)...)...)
+	}
+	name := t.TempDir() + "/in"
+	if err := os.WriteFile(name, plain, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return run(t, nil, append(tool[:len(tool):len(tool)], name)...)
+}
+
+// run filters bytes through a tool, if it is installed.
+func run(t testing.TB, in []byte, tool ...string) []byte {
+	t.Helper()
 	path, err := exec.LookPath(tool[0])
 	if err != nil {
 		return nil
 	}
-	args := tool[1:]
-	if tool[0] == "zopfli" {
-		name := t.TempDir() + "/in"
-		if err := writeFile(name, plain); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, name)
-	} else {
-		args = append(args, "-c")
-	}
-	c := exec.CommandContext(t.Context(), path, args...)
-	c.Stdin = bytes.NewReader(plain)
+	c := exec.CommandContext(t.Context(), path, tool[1:]...)
+	c.Stdin = bytes.NewReader(in)
 	out, err := c.Output()
 	if err != nil {
 		t.Logf("%v: %v", tool, err)

@@ -2,11 +2,8 @@ package deflate_test
 
 import (
 	"math/rand/v2"
-	"os"
 	"testing"
 )
-
-func writeFile(name string, b []byte) error { return os.WriteFile(name, b, 0o600) }
 
 func TestTranscodeIsTheModel(t *testing.T) {
 	t.Parallel()
