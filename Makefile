@@ -43,6 +43,7 @@ test: ## run all tests: unit tests, then integration tests against real daemons
 	@status=0; \
 	contrib/testenv/up.sh || status=1; \
 	$(GO) test $(RACE) ./... || status=1; \
+	$(GO) test -tags purego ./pipeline/internal/deflate || status=1; \
 	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) test -tags integration ./... || status=1; \
 	exit $$status
 
