@@ -144,6 +144,10 @@ while True:
 // the only difference.
 func TestFlippedBits(t *testing.T) {
 	t.Parallel()
+	step := 1
+	if quick() {
+		step = 11
+	}
 	for name, in := range smallStreams(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,13 +156,15 @@ func TestFlippedBits(t *testing.T) {
 				t.Fatal(err)
 			}
 			var all [][]byte
-			for i := range len(in) * 8 {
+			for i := 0; i < len(in)*8; i += step {
 				b := bytes.Clone(in)
 				b[i/8] ^= 1 << (i % 8)
 				all = append(all, b)
 			}
 			byZlib := zlib(t, all)
 			for i, b := range all {
+				byZ := byZlib != nil && byZlib[i] != nil
+				i *= step
 				got, err := inflate(b)
 				if err == nil && !bytes.Equal(got, plain) {
 					t.Errorf("bit %d.%d: other bytes", i/8, i%8)
@@ -170,8 +176,11 @@ func TestFlippedBits(t *testing.T) {
 				if (gerr == nil) != (err == nil) && !(gerr == nil && reserved(b, err)) {
 					t.Errorf("bit %d.%d: %v; compress/gzip: %v", i/8, i%8, err, gerr)
 				}
-				if byZlib != nil && (byZlib[i] != nil) != (err == nil) {
-					t.Errorf("bit %d.%d: %v; zlib: %t", i/8, i%8, err, byZlib[i] != nil)
+				if byZlib != nil && byZ != (err == nil) {
+					t.Errorf("bit %d.%d: %v; zlib: %t", i/8, i%8, err, byZ)
+				}
+				if i%7 != 0 { // it makes more buffers than a Reader
+					continue
 				}
 				if _, terr := deflate.Transcode(io.Discard, bytes.NewReader(b), each(), deflate.Options{}); (terr == nil) != (err == nil) {
 					t.Errorf("bit %d.%d: %v; Transcode: %v", i/8, i%8, err, terr)

@@ -19,7 +19,7 @@ func giantSize() int {
 	if n, err := strconv.Atoi(os.Getenv("DEFLATE_GIANT")); err == nil {
 		return n
 	}
-	return 6 << 20
+	return 3 << 20
 }
 
 // giant writes literals of 16 values and matches to a block.
@@ -72,6 +72,7 @@ func giantStream(dynamic, last bool, n int) (in, plain []byte) {
 // TestGiantBlocks edits a stream that is one block. It is not parallel: it
 // measures memory.
 func TestGiantBlocks(t *testing.T) {
+	few(t)
 	known := []byte{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, kind := range []struct{ dynamic, last bool }{{true, true}, {true, false}, {false, true}, {false, false}} {
 		n := giantSize()

@@ -1,0 +1,6 @@
+//go:build race
+
+package deflate_test
+
+// raceDetector slows everything down tenfold: then tests do less of the same.
+const raceDetector = true
