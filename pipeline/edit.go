@@ -29,7 +29,8 @@ func (t *transfer) edit(ctx context.Context, r io.Reader, enc Encoding) error {
 	defer pass.Close()
 	out, err := t.transcode(ctx, pass, r, enc)
 	if why := mustRewrite(err); why != "" {
-		return t.anew(ctx, pass, enc, why)
+		t.why = why
+		return t.instead(ctx, pass, enc, out.changed)
 	}
 	if err != nil {
 		return t.orAsItCame(ctx, err)
@@ -40,19 +41,24 @@ func (t *transfer) edit(ctx context.Context, r io.Reader, enc Encoding) error {
 	if !out.changed {
 		return t.commitAsItCame(ctx, pass.w, out.oldDiffID)
 	}
+	t.why = out.anew
+	if err := t.insist(); err != nil {
+		return err
+	}
 	if err := pass.w.Commit(ctx, out.blob, out.diffID); err != nil {
 		return on(SinkSide, err)
 	}
 	t.out.How, t.out.plain = HowTranscoded, out.plain
+	if t.out.Why = t.why; t.why != "" {
+		t.out.How = HowRewritten
+	}
 	t.out.Result, t.out.ResultDiffID, t.out.compression = out.blob, out.diffID, enc.Compression
 	return nil
 }
 
-// anew compresses a layer anew that could not be edited.
-func (t *transfer) anew(ctx context.Context, pass *passThrough, enc Encoding, why string) error {
-	if t.mode == RecompressTranscode {
-		return on(FilterSide, fmt.Errorf("%w: %s", errAnew, why))
-	}
+// instead goes the ordinary way with a layer that could not be edited: it is
+// scanned, unless it is known to change, and compressed anew if it changes.
+func (t *transfer) instead(ctx context.Context, pass *passThrough, enc Encoding, changed bool) error {
 	if err := pass.Close(); err != nil {
 		return on(SinkSide, err)
 	}
@@ -61,13 +67,34 @@ func (t *transfer) anew(ctx context.Context, pass *passThrough, enc Encoding, wh
 		return err
 	}
 	defer raw.Close()
-	if err := t.orAsItCame(ctx, t.rewrite(ctx, raw, enc)); err != nil {
+	if !changed {
+		return t.scanAgain(ctx, raw, enc)
+	}
+	if err := t.insist(); err != nil {
 		return err
 	}
-	if t.out.How == HowRewritten {
-		t.out.Why = why
+	return t.orAsItCame(ctx, t.rewrite(ctx, raw, enc))
+}
+
+// insist fails where a changed layer must not be compressed anew.
+func (t *transfer) insist() error {
+	if t.why == "" || t.mode != RecompressTranscode {
+		return nil
 	}
-	return nil
+	return on(FilterSide, fmt.Errorf("%w: %s", errAnew, t.why))
+}
+
+// scanAgain is scan from the start of the layer.
+func (t *transfer) scanAgain(ctx context.Context, raw io.Reader, enc Encoding) error {
+	chain, err := t.build(ctx, &tarstream.Detector{})
+	if err != nil {
+		return err
+	}
+	head := newRewinder(raw)
+	if _, err := head.sniff(); err != nil {
+		return err
+	}
+	return t.scan(ctx, head, chain, enc, false)
 }
 
 // mustRewrite says why a layer cannot be edited; "" where that is not what the
@@ -91,6 +118,7 @@ type edited struct {
 	blob              ocispec.Descriptor
 	plain             int64 // bytes of the new tar
 	changed           bool
+	anew              string // why all of it was compressed anew all the same
 }
 
 // transcode runs the filters over the compressed stream r.
@@ -107,6 +135,7 @@ func (t *transfer) transcode(ctx context.Context, w io.Writer, r io.Reader, enc 
 	} else {
 		out, err = t.transcodeGzip(w, r, &patcher{editor})
 	}
+	out.changed = out.changed || editor.Changed()
 	switch {
 	case errors.Is(err, deflate.ErrLimit), errors.Is(err, zstdframe.ErrLimit):
 		err = tooLarge(t.run.limits.Layer)
@@ -145,9 +174,13 @@ func (t *transfer) transcodeZstd(w io.Writer, r io.Reader, p *patcher, enc Encod
 	if err != nil {
 		return out, err
 	}
-	return edited{
+	out = edited{
 		oldDiffID: digest.NewDigest(digest.SHA256, was), diffID: digest.NewDigest(digest.SHA256, is),
 		blob:  ocispec.Descriptor{Digest: digest.NewDigest(digest.SHA256, stored), Size: res.Stored},
 		plain: res.NewPlain, changed: res.Changed,
-	}, nil
+	}
+	if res.Changed && res.Copied == 0 && res.Recompressed > 0 {
+		out.anew = "no zstd frame of it stays as it is"
+	}
+	return out, nil
 }

@@ -29,6 +29,7 @@ type transfer struct {
 	layer Layer
 	plan  Plan
 	mode  Recompress
+	why   string // the layer is compressed anew, if it changes, and not edited
 	out   *outcome
 }
 
@@ -208,6 +209,9 @@ func (t *transfer) changed(ctx context.Context, head *rewinder, pass *passThroug
 	if err := pass.Close(); err != nil {
 		return on(SinkSide, err)
 	}
+	if err := t.insist(); err != nil {
+		return err
+	}
 	r := head.again()
 	if head.spent {
 		raw, err := t.open(ctx)
@@ -271,7 +275,7 @@ func (t *transfer) rewrite(ctx context.Context, r io.Reader, enc Encoding) error
 	}
 	t.out.How, t.out.plain = HowRecoded, 0
 	if end.Changed() {
-		t.out.How, t.out.plain = HowRewritten, stored.size
+		t.out.How, t.out.Why, t.out.plain = HowRewritten, t.why, stored.size
 	}
 	t.out.Result, t.out.ResultDiffID, t.out.compression = blob, diffID, enc.Compression
 	return nil

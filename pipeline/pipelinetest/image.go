@@ -1,6 +1,7 @@
 package pipelinetest
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -44,6 +45,21 @@ func (s *Store) Image(t testing.TB, i Image) ocispec.Descriptor {
 	desc := s.PutJSON(t, m.MediaType, m)
 	desc.Platform = &p
 	return desc
+}
+
+// LyingImage stores an image of one gzip layer whose config says that stored
+// holds plain.
+func (s *Store) LyingImage(t testing.TB, plain, stored []byte) ocispec.Descriptor {
+	t.Helper()
+	img := s.Image(t, Image{Compression: pipeline.Gzip, Layers: [][]byte{plain}})
+	var m ocispec.Manifest
+	if err := json.Unmarshal(s.Bytes(img.Digest), &m); err != nil {
+		t.Fatal(err)
+	}
+	m.Layers[0] = s.Put(m.Layers[0].MediaType, stored)
+	lying := s.PutJSON(t, m.MediaType, m)
+	lying.Platform = img.Platform
+	return lying
 }
 
 func (i Image) layerType() string {

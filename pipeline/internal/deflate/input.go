@@ -1,7 +1,6 @@
 package deflate
 
 import (
-	"errors"
 	"io"
 )
 
@@ -104,7 +103,7 @@ func (r *input) fill(keep int64) error {
 	n, err := readSome(r.src, room)
 	r.end += n
 	r.limit = r.end - fastMargin
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF { //nolint:errorlint // an error that wraps it is a source that was cut
 		r.eof, err = true, nil
 		clear(r.in[r.end : r.end+inputPad])
 		r.limit = r.end

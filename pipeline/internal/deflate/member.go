@@ -100,8 +100,14 @@ func memberLength(h []byte) (n int, ok bool) {
 // isFooter says whether a member's header has the extra field by which the
 // reader of an eStargz layer finds the table of contents, in an empty member at
 // the very end (stargz-snapshotter docs/estargz.md, "Footer").
+// The first version of the format had no subfield around its magic.
 func isFooter(h []byte) bool {
-	return h[3]&flagExtra != 0 && len(h) > memberFixed+4 && h[memberFixed+2] == 'S' && h[memberFixed+3] == 'G'
+	if h[3]&flagExtra == 0 || len(h) < memberFixed+2 {
+		return false
+	}
+	extra := h[memberFixed+2:]
+	extra = extra[:min(len(extra), int(binary.LittleEndian.Uint16(h[memberFixed:])))]
+	return bytes.HasSuffix(extra, []byte("STARGZ"))
 }
 
 // trailer reads the checksum and the length that end a member.
