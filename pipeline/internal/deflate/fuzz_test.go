@@ -90,7 +90,7 @@ const fuzzMost = 2 << 20
 
 // expected is what compress/gzip makes of a stream. Not ok: it says nothing
 // about it, since it is too much, or one of the headers where it differs.
-func expected(in []byte) (plain []byte, err error, ok bool) {
+func expected(in []byte) (plain []byte, ok bool, err error) {
 	z, err := stdgzip.NewReader(bytes.NewReader(in))
 	if err == nil {
 		plain, err = io.ReadAll(io.LimitReader(z, fuzzMost+1))
@@ -98,13 +98,13 @@ func expected(in []byte) (plain []byte, err error, ok bool) {
 	_, ours := inflate(in)
 	switch {
 	case len(plain) > fuzzMost:
-		return nil, nil, false
+		return nil, false, nil
 	case err == nil && reserved(in, ours):
-		return nil, nil, false
+		return nil, false, nil
 	case errors.Is(err, stdgzip.ErrHeader) && longName(in):
-		return nil, nil, false
+		return nil, false, nil
 	}
-	return plain, err, true
+	return plain, true, err
 }
 
 // longName says whether there may be a name of more than the 511 bytes that
@@ -116,7 +116,7 @@ func FuzzReader(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		plain, err, ok := expected(in)
+		plain, ok, err := expected(in)
 		if !ok {
 			return
 		}
@@ -143,7 +143,7 @@ func FuzzTranscode(f *testing.F) {
 		f.Add(b, uint64(i+1000))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
-		plain, err, ok := expected(in)
+		plain, ok, err := expected(in)
 		if !ok {
 			return
 		}

@@ -80,7 +80,7 @@ func TestGiantBlocks(t *testing.T) {
 			n /= 2
 		}
 		in, plain := giantStream(kind.dynamic, kind.last, n)
-		for what, make := range map[string]func(off int64) edit{
+		for what, change := range map[string]func(off int64) edit{
 			"patches":    func(off int64) edit { return edit{off, 8, known} },
 			"deletions":  func(off int64) edit { return edit{off, 500, nil} },
 			"insertions": func(off int64) edit { return edit{off, 0, known} },
@@ -89,7 +89,7 @@ func TestGiantBlocks(t *testing.T) {
 			t.Run(fmt.Sprintf("%+v/%s", kind, what), func(t *testing.T) {
 				var all []edit
 				for off := int64(400 << 10); off < int64(n-1000); off += 70000 {
-					all = append(all, make(off))
+					all = append(all, change(off))
 				}
 				s := each(all...)
 				var out bytes.Buffer
