@@ -25,9 +25,10 @@ type cuts struct {
 	held     int   // bytes to insert that were not written
 	unhashed int   // that were not hashed
 
-	at   int   // the first that was not passed by what was written
-	now  int64 // shift there
-	hash int   // the first that was not passed by what was hashed
+	at    int   // the first that was not passed by what was written
+	now   int64 // shift there
+	large int64 // where the last one ended that was large
+	hash  int   // the first that was not passed by what was hashed
 }
 
 // add adds a cut behind all others.

@@ -51,7 +51,7 @@ func realTar(most int) (plain []byte, headers []int64) {
 func TestSizes(t *testing.T) {
 	few(t)
 	t.Parallel()
-	plain, headers := realTar(12 << 20)
+	plain, headers := realTar(32 << 20)
 	in := run(t, plain, "gzip", "-6", "-c")
 	if len(in) < 5<<20 {
 		t.Skipf("only %d bytes", len(in))

@@ -88,7 +88,8 @@ func (t *transcoder) writeSpan() error {
 
 // choose fills s.tokens, and says whether the block has words for all of them.
 // A match is taken where it saves bits: at the old token's distance, at that of
-// the same field in the header before this one, or of one byte.
+// the same field in the header before this one, of one byte or, behind a cut,
+// where the same bytes stand.
 func (t *transcoder) choose(l *lengths) (has bool) {
 	s := &t.span
 	s.tokens = s.tokens[:0]
@@ -108,6 +109,11 @@ func (t *transcoder) choose(l *lengths) (has bool) {
 				continue
 			}
 			if x, g := t.match(l, at, end, d); g > gain {
+				best, gain = x, g
+			}
+		}
+		if best.size() < s.pieces[piece].n {
+			if x, g := t.matchFound(l, at, end); g > gain {
 				best, gain = x, g
 			}
 		}

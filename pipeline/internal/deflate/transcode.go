@@ -99,8 +99,9 @@ type transcoder struct {
 	tabs  tables
 
 	output
-	span  span
-	stats Stats
+	span   span
+	finder *finder
+	stats  Stats
 }
 
 func newTranscoder(dst io.Writer, src io.Reader, p Patcher, opt Options) *transcoder {

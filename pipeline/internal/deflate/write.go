@@ -27,6 +27,9 @@ func (t *transcoder) reach(b *block, pos int64) error {
 			return nil
 		}
 		s.now = c.shift
+		if c.n >= largeCut {
+			s.large = c.end()
+		}
 	}
 	return nil
 }
