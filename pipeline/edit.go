@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -18,7 +17,7 @@ import (
 // edits says whether a changed layer of this encoding is edited in its
 // compressed form.
 func (t *transfer) edits(came Compression, enc Encoding) bool {
-	return t.mode != RecompressCanonical && enc.Compression == came && (came == Gzip || came == Zstd)
+	return t.mode == RecompressTranscode && enc.Compression == came && (came == Gzip || came == Zstd)
 }
 
 // edit changes a layer in its compressed form: what no filter changes is copied
@@ -41,15 +40,11 @@ func (t *transfer) edit(ctx context.Context, r io.Reader, enc Encoding) error {
 	if !out.changed {
 		return t.commitAsItCame(ctx, pass.w, out.oldDiffID)
 	}
-	t.why = out.anew
-	if err := t.insist(); err != nil {
-		return err
-	}
 	if err := pass.w.Commit(ctx, out.blob, out.diffID); err != nil {
 		return on(SinkSide, err)
 	}
 	t.out.How, t.out.plain = HowTranscoded, out.plain
-	if t.out.Why = t.why; t.why != "" {
+	if t.out.Why = out.anew; out.anew != "" {
 		t.out.How = HowRewritten
 	}
 	t.out.Result, t.out.ResultDiffID, t.out.compression = out.blob, out.diffID, enc.Compression
@@ -70,18 +65,7 @@ func (t *transfer) instead(ctx context.Context, pass *passThrough, enc Encoding,
 	if !changed {
 		return t.scanAgain(ctx, raw, enc)
 	}
-	if err := t.insist(); err != nil {
-		return err
-	}
 	return t.orAsItCame(ctx, t.rewrite(ctx, raw, enc))
-}
-
-// insist fails where a changed layer must not be compressed anew.
-func (t *transfer) insist() error {
-	if t.why == "" || t.mode != RecompressTranscode {
-		return nil
-	}
-	return on(FilterSide, fmt.Errorf("%w: %s", errAnew, t.why))
 }
 
 // scanAgain is scan from the start of the layer.

@@ -23,9 +23,13 @@ type Recipe struct {
 	// Below: the output for a layer may depend on the layers below it, so that
 	// the same layer in two images can come out as two.
 	Below bool
-	// Recompress is how the filter wants changed layers to be compressed; ""
+	// Recompress is how the filter was told to have changed layers compressed; ""
 	// leaves it to the destination and the user.
 	Recompress Recompress
+	// Reproducible: the filter is there so that equal contents come out as equal
+	// bytes. Unless somebody says otherwise changed layers are compressed anew,
+	// since an edited stream keeps traces of how it was compressed before.
+	Reproducible bool
 }
 
 // A LayerFilter is middleware over the entries of a layer's tar. Layer is

@@ -1,23 +1,20 @@
 package pipeline
 
-import (
-	"errors"
-	"strings"
-)
+import "strings"
 
 // Recompress says how a compressed layer that a filter changed is compressed
 // again. The diff ID is the same either way.
 type Recompress string
 
 const (
-	// RecompressAuto edits the compressed stream where that can be done, else
-	// compresses anew. It stands for "".
+	// RecompressAuto is canonical where a filter is there to make builds equal
+	// (Recipe.Reproducible), else transcode. It stands for "".
 	RecompressAuto Recompress = "auto"
 	// RecompressCanonical compresses anew, so that the bytes depend on the
 	// content alone, whatever compressed it before.
 	RecompressCanonical Recompress = "canonical"
-	// RecompressTranscode edits the compressed stream, and fails where a gzip or
-	// zstd layer would have to be compressed anew.
+	// RecompressTranscode edits the compressed stream where that can be done, and
+	// compresses anew where it cannot.
 	RecompressTranscode Recompress = "transcode"
 )
 
@@ -34,7 +31,7 @@ func ParseRecompress(s string) (Recompress, error) {
 // change layers.
 var RecompressOption = Option{
 	Name: "recompress", Sink: true,
-	Help: "how changed layers are compressed: auto (edit the compressed stream where possible, default), transcode (fail elsewhere) or canonical (compress anew)",
+	Help: "how changed layers are compressed: transcode (edit the compressed stream), canonical (compress anew, so that equal files make equal bytes) or auto (default)",
 }
 
 // The versions of what makes compressed bytes: part of a recipe, since another
@@ -44,18 +41,16 @@ const (
 	canonicalVersion = "canonical/1"
 )
 
-// errAnew is why a layer has to be compressed anew though transcode was asked
-// for.
-var errAnew = errors.New("recompress=transcode, but the layer would have to be compressed anew (recompress=auto allows that)")
-
-// recompress is how a layer is compressed that a filter changed. A filter's word
-// counts before the destination's, that before the user's for the whole run;
-// among filters canonical counts first, since who asks for it wants to rely on
-// the bytes.
+// recompress is how a layer is compressed that a filter changed. What a filter
+// was told counts before what the destination was told, that before the user's
+// word for the whole run; among filters canonical counts first, since who asks
+// for it wants to rely on the bytes.
 func (r *run) recompress(e Encoding) Recompress {
-	mode := Recompress("")
-	for _, f := range r.filters {
-		switch m := f.Recipe().Recompress; {
+	mode, reproducible := Recompress(""), false
+	for _, f := range r.chain {
+		recipe := f.Recipe()
+		reproducible = reproducible || recipe.Reproducible
+		switch m := recipe.Recompress; {
 		case m == "", mode == RecompressCanonical, mode != "" && m == RecompressAuto:
 		default:
 			mode = m
@@ -66,7 +61,13 @@ func (r *run) recompress(e Encoding) Recompress {
 			mode = m
 		}
 	}
-	return mode
+	switch {
+	case mode != RecompressAuto:
+		return mode
+	case reproducible:
+		return RecompressCanonical
+	}
+	return RecompressTranscode
 }
 
 // recipe is what the run does to a layer, so that equal recipes turn equal layers
@@ -79,9 +80,9 @@ func (r *run) recipe(mode Recompress) string {
 	if len(keys) == 0 {
 		return ""
 	}
-	version := canonicalVersion
-	if mode != RecompressCanonical {
-		version = transcodeVersion + "," + canonicalVersion
+	versions := canonicalVersion
+	if mode == RecompressTranscode {
+		versions = transcodeVersion + "," + canonicalVersion
 	}
-	return strings.Join(append(keys, "recompress="+string(mode)+":"+version), " | ")
+	return strings.Join(append(keys, "recompress="+versions), " | ")
 }

@@ -209,9 +209,6 @@ func (t *transfer) changed(ctx context.Context, head *rewinder, pass *passThroug
 	if err := pass.Close(); err != nil {
 		return on(SinkSide, err)
 	}
-	if err := t.insist(); err != nil {
-		return err
-	}
 	r := head.again()
 	if head.spent {
 		raw, err := t.open(ctx)

@@ -90,7 +90,7 @@ func (n *normalize) Recipe() pipeline.Recipe {
 	}
 	return pipeline.Recipe{
 		Key:        fmt.Sprintf("normalize-timestamps:ts=%d,mode=%s,config=%t", n.ts.Unix(), mode, n.config),
-		Recompress: n.recompress,
+		Recompress: n.recompress, Reproducible: true,
 	}
 }
 
