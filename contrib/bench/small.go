@@ -84,7 +84,8 @@ func (s smallImage) layer(n int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return out.Bytes(), tw.Close()
+	err := tw.Close() // it writes the end
+	return out.Bytes(), err
 }
 
 func pack(plain []byte) ([]byte, error) {
