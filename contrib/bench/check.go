@@ -79,6 +79,8 @@ type change struct {
 	times time.Time // every entry's; zero: not looked at
 	// content says that entries may be missing or new.
 	content bool
+	// without are folders of which nothing may be left.
+	without []string
 }
 
 // changedArchive and changedRepository want an image in which everything fits
@@ -128,7 +130,7 @@ func (c *checker) changed(ctx context.Context, s store, how change) error {
 
 func (c *checker) look(ctx context.Context, s store, i image, how change) error {
 	if c.prints == nil {
-		prints, err := printLayers(ctx, c.from, c.image, time.Time{})
+		prints, err := printLayers(ctx, c.from, c.image, change{})
 		if err != nil {
 			return fmt.Errorf("read the image that results are compared with: %w", err)
 		}
@@ -137,7 +139,7 @@ func (c *checker) look(ctx context.Context, s store, i image, how change) error 
 	if len(i.Layers) != len(c.image.Layers) {
 		return fmt.Errorf("%s has %d layers, not %d", i.Desc.Digest, len(i.Layers), len(c.image.Layers))
 	}
-	prints, err := printLayers(ctx, s, i, how.times)
+	prints, err := printLayers(ctx, s, i, how)
 	if err != nil {
 		return err
 	}
@@ -150,8 +152,8 @@ func (c *checker) look(ctx context.Context, s store, i image, how change) error 
 }
 
 // printLayers reads every layer of an image and verifies its digest and its diff
-// ID; where a time is given every entry must have it.
-func printLayers(ctx context.Context, s store, i image, times time.Time) ([]fingerprint, error) {
+// ID; every entry must be as the change says.
+func printLayers(ctx context.Context, s store, i image, how change) ([]fingerprint, error) {
 	raw, err := readBlob(ctx, s, i.Config)
 	if err != nil {
 		return nil, err
@@ -165,7 +167,7 @@ func printLayers(ctx context.Context, s store, i image, times time.Time) ([]fing
 	}
 	var prints []fingerprint
 	for n, l := range i.Layers {
-		p, err := printLayer(ctx, s, l, config.RootFS.DiffIDs[n], times)
+		p, err := printLayer(ctx, s, l, config.RootFS.DiffIDs[n], how)
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
 		}
@@ -174,7 +176,7 @@ func printLayers(ctx context.Context, s store, i image, times time.Time) ([]fing
 	return prints, nil
 }
 
-func printLayer(ctx context.Context, s store, l ocispec.Descriptor, diffID digest.Digest, times time.Time) (fingerprint, error) {
+func printLayer(ctx context.Context, s store, l ocispec.Descriptor, diffID digest.Digest, how change) (fingerprint, error) {
 	if ctx.Err() != nil { // a file does not know of ctx
 		return fingerprint{}, ctx.Err()
 	}
@@ -184,7 +186,7 @@ func printLayer(ctx context.Context, s store, l ocispec.Descriptor, diffID diges
 	}
 	defer r.Close()
 	blob := l.Digest.Verifier()
-	p, err := printTar(io.TeeReader(r, blob), diffID, times)
+	p, err := printTar(io.TeeReader(r, blob), diffID, how)
 	if err == nil && !blob.Verified() {
 		err = errors.New("the content does not have this digest")
 	}

@@ -1,7 +1,7 @@
 // Command bench measures occystrap beside the tools that do the same job: crane,
 // regctl and skopeo. All of them move one real image, in turn, in one run.
 //
-//	make bench                            # everything, about half an hour
+//	make bench                            # everything, about an hour
 //	go run ./contrib/bench -quick         # a small image, once: does it work?
 //	go run ./contrib/bench -only 'to tar' # some jobs
 //	go run ./contrib/bench -list          # which jobs there are
@@ -27,6 +27,14 @@
 // the machine that went to anything but the contender and the registry: a high
 // figure means that the machine was busy and the wall time says little. A peak of
 // memory begins at that of this program, about 12 MiB, as the kernel counts it.
+//
+// Code that is internal to pipeline (inflating, editing gzip in place, compressing
+// on all cores) is measured beside the libraries that do the same: BenchmarkLayers
+// of the package, as a test binary that makes one pass over all layers in a
+// process of its own, with GOMAXPROCS as the job says. Reading the files is in
+// that time. By hand:
+//
+//	OCCYSTRAP_BENCH_LAYERS=FILE:FILE go test -run NONE -bench Layers -cpu 1 ./pipeline/internal/deflate
 //
 // After every copy, outside the timing, the result is checked: every blob of an
 // archive against the digests of the image, every blob and the digest of what

@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
@@ -24,8 +24,8 @@ type fingerprint struct {
 }
 
 // printTar reads a layer, gzip or plain, to its end and verifies its diff ID.
-// Where a time is given every entry must have it.
-func printTar(r io.Reader, diffID digest.Digest, times time.Time) (fingerprint, error) {
+// Every entry must be as the change says.
+func printTar(r io.Reader, diffID digest.Digest, how change) (fingerprint, error) {
 	buffered := bufio.NewReader(r)
 	plain := io.Reader(buffered)
 	if magic, _ := buffered.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -47,8 +47,8 @@ func printTar(r io.Reader, diffID digest.Digest, times time.Time) (fingerprint, 
 		if err != nil {
 			return p, err
 		}
-		if !times.IsZero() && !h.ModTime.Equal(times) {
-			return p, fmt.Errorf("%s has the time %s", h.Name, h.ModTime)
+		if err := how.broken(h); err != nil {
+			return p, err
 		}
 		sum.Write([]byte(describe(h)))              // a hash takes everything
 		if _, err := io.Copy(sum, tr); err != nil { //nolint:gosec // it goes nowhere
@@ -66,6 +66,20 @@ func printTar(r io.Reader, diffID digest.Digest, times time.Time) (fingerprint, 
 	}
 	p.content = digest.NewDigest(digest.SHA256, sum)
 	return p, nil
+}
+
+// broken says what of an entry is not as the change wants it.
+func (c change) broken(h *tar.Header) error {
+	if !c.times.IsZero() && !h.ModTime.Equal(c.times) {
+		return fmt.Errorf("%s has the time %s", h.Name, h.ModTime)
+	}
+	for _, dir := range c.without {
+		// What hides a folder of a lower layer is not in it.
+		if strings.HasPrefix(path.Clean(h.Name), dir+"/") && !strings.HasPrefix(path.Base(h.Name), ".wh.") {
+			return fmt.Errorf("%s is still there", h.Name)
+		}
+	}
+	return nil
 }
 
 // describe is an entry's header without times.

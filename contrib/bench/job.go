@@ -20,6 +20,7 @@ type job struct {
 	daemons    bool   // runs with -daemons only
 	contenders []contender
 	wants      []want
+	input      int64 // bytes of the layers that outputs are compared with; 0 for none
 }
 
 // A contender is a program that does the job. start makes what one run needs and
@@ -40,6 +41,8 @@ type trial struct {
 type attempt struct {
 	command
 	check check // nil where there is nothing to look at
+	// amount says what the run came to, after the check; nil where nobody asks.
+	amount func(ctx context.Context) (amounts, error)
 }
 
 // A series is what came of a contender in a job.
@@ -54,6 +57,7 @@ type series struct {
 type result struct {
 	Job      string
 	Note     string `json:",omitempty"`
+	Input    int64  `json:",omitempty"` // bytes of the layers that went in
 	Series   []series
 	Verdicts []judged
 }
@@ -85,7 +89,7 @@ type runner struct {
 // each of them, starting with another one every time. A contender that fails, or
 // whose result is wrong, is out and has no figures; the others go on.
 func (r *runner) run(ctx context.Context, j job) (result, error) {
-	out := result{Job: j.name, Note: j.note}
+	out := result{Job: j.name, Note: j.note, Input: j.input}
 	var present []int
 	for n, c := range j.contenders {
 		out.Series = append(out.Series, series{Contender: c.name})
@@ -149,11 +153,15 @@ func (r *runner) try(ctx context.Context, c contender, settle bool) (sample, err
 	if err != nil {
 		return s, err
 	}
-	if a.check == nil {
-		return s, nil
+	if a.check != nil {
+		if err := a.check(ctx); err != nil {
+			return s, fmt.Errorf("the result is wrong: %w", err)
+		}
 	}
-	if err := a.check(ctx); err != nil {
-		return s, fmt.Errorf("the result is wrong: %w", err)
+	if a.amount != nil {
+		if s.amounts, err = a.amount(ctx); err != nil {
+			return s, fmt.Errorf("ask for the size of the result: %w", err)
+		}
 	}
 	return s, os.RemoveAll(t.out)
 }

@@ -8,7 +8,8 @@ import (
 
 // The figures that are wanted besides maxMemory.
 const (
-	normalizeFactor = 3.5                    // times faster than regctl image mod
+	normalizeFactor = 15                     // times faster than regctl image mod
+	excludeFactor   = 10                     // the same, leaving files out
 	judgeFactor     = 1.3                    // of inflating each layer once
 	heldLimit       = 200 * time.Millisecond // an image that is already there
 	startLimitTime  = 50 * time.Millisecond  // of "occystrap version"
@@ -29,7 +30,12 @@ const (
 	normalizeFilter = "normalize-timestamps"
 	nothingFilter   = "exclude:pattern=**/no-such-name-ever"
 	someFilter      = "exclude:pattern=usr/share/man/**,**/*.pyc"
+
+	documentationFilter = "exclude:pattern=usr/share/doc/**,usr/share/man/**,usr/share/locale/**"
 )
+
+// documentation are the folders that documentationFilter empties.
+var documentation = []string{"usr/share/doc", "usr/share/man", "usr/share/locale"}
 
 // epoch is what normalize-timestamps sets by default.
 var epoch = time.Unix(0, 0)
@@ -44,6 +50,11 @@ func (b *bench) jobs() []job {
 		b.otherRegistry(),
 		b.matchNothing(),
 		b.normalize(),
+		b.exclude(),
+		b.searchJob(),
+		b.inflateJob(),
+		b.transcodeJob(),
+		b.parallelJob(),
 	}
 	return append(append(all, b.archiveJobs()...), b.daemonJobs()...)
 }

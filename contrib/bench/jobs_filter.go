@@ -34,29 +34,76 @@ func (b *bench) matchNothing() job {
 	}
 }
 
+// oursAnew is occystrap where it compresses every changed layer anew.
+const oursAnew = ours + ", recompress=canonical"
+
+// A mod is "regctl image mod" with options.
+type mod struct {
+	name    string
+	options []string
+	how     change
+}
+
 // normalize rewrites every layer.
 func (b *bench) normalize() job {
 	const regctl = "regctl image mod"
-	from := b.source().ref()
-	rewritten := func(t trial) (repository, check) {
-		d := b.registry.at(t.name)
-		return d, b.checker.changedRepository(d, change{times: epoch})
-	}
-	return job{
-		name: "registry to registry, normalize-timestamps",
-		note: "Both set every entry's time to 0 and write gzip to a repository that is new each time.",
-		contenders: []contender{
-			b.occystrap("registry://"+from, func(t trial) (string, check) {
-				d, look := rewritten(t)
-				return "registry://" + d.ref(), look
-			}, normalizeFilter),
-			b.peer(regctl, "REGCTL", func(t trial) ([]string, check) {
-				d, look := rewritten(t)
-				return []string{"image", "mod", from, "--create", d.ref(), "--layer-time", "set=" + epoch.UTC().Format(time.RFC3339)}, look
-			}),
-		},
+	return b.rewrites(job{
+		name:  "registry to registry, normalize-timestamps",
+		note:  "All set every entry's time to 0 and write gzip to a repository that is new each time.",
 		wants: []want{timesFaster(regctl, normalizeFactor), littleMemory()},
+	}, normalizeFilter, change{times: epoch}, mod{regctl, setTimes, change{times: epoch}})
+}
+
+// setTimes are regctl's options that set the times of all entries.
+var setTimes = []string{"--layer-time", "set=" + epoch.UTC().Format(time.RFC3339)}
+
+// exclude leaves folders out that many layers have files in.
+func (b *bench) exclude() job {
+	const strip = "regctl image mod"
+	how := change{content: true, without: documentation}
+	var options []string
+	for _, dir := range documentation {
+		options = append(options, "--layer-strip-file", "/"+dir)
 	}
+	return b.rewrites(job{
+		name: "registry to registry, exclude documentation", most: slowRounds,
+		note:  "All leave out what is below " + strings.Join(documentation, ", ") + ".",
+		wants: []want{timesFaster(strip, excludeFactor), littleMemory()},
+	}, documentationFilter, how, mod{strip, options, how})
+}
+
+// rewrites fills in who changes the image on its way to a repository that is new
+// each time: occystrap with a filter, by editing layers in place and by
+// compressing them anew, and regctl.
+func (b *bench) rewrites(j job, filter string, how change, mods ...mod) job {
+	from := b.source().ref()
+	add := func(name, tool string, how change, call func(d repository) command) {
+		j.contenders = append(j.contenders, contender{name: name, tool: tool, start: func(_ context.Context, t trial) (attempt, error) {
+			d := b.registry.at(t.name)
+			return attempt{
+				command: call(d),
+				check:   b.checker.changedRepository(d, how),
+				amount: func(ctx context.Context) (amounts, error) {
+					i, err := readImage(ctx, d)
+					return amounts{Size: i.size()}, err
+				},
+			}, nil
+		}})
+	}
+	mine := func(d repository, more ...string) command {
+		c := b.process("registry://"+from, "registry://"+d.ref(), filter)
+		c.args = append(c.args, more...)
+		return c
+	}
+	add(ours, "", how, func(d repository) command { return mine(d) })
+	add(oursAnew, "", how, func(d repository) command { return mine(d, "--recompress", "canonical") })
+	for _, m := range mods {
+		add(m.name, "REGCTL", m.how, func(d repository) command {
+			return b.tool("REGCTL", append([]string{"image", "mod", from, "--create", d.ref()}, m.options...)...)
+		})
+	}
+	j.input = b.checker.image.size()
+	return j
 }
 
 // archiveJobs are the other pairs of a registry and archives. Their memory is

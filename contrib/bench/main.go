@@ -46,10 +46,13 @@ func main() {
 	}
 }
 
-// start is either the baseline or the benchmark.
+// start is a peer that is no program of its own, or the benchmark.
 func start(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == inflateName {
 		return inflateMain(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == walkName {
+		return walkMain(ctx, args[1:])
 	}
 	o, err := parseOptions(args)
 	if err != nil {

@@ -59,6 +59,7 @@ func (s *session) describe(ctx context.Context) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
+	s.bench.plain = plain
 	r := report{
 		Date: time.Now(), Rounds: s.rounds, Machine: thisMachine(), Go: goVersion(ctx),
 		Tools: toolVersions(ctx, s.env, s.bench.program), Missing: map[string]string{},

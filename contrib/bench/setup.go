@@ -50,7 +50,7 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	s.ends = append(s.ends, func() error { return os.RemoveAll(s.dir) })
-	s.bench = &bench{env: s.env}
+	s.bench = &bench{env: s.env, module: s.module, dir: s.dir}
 	if err := s.programs(ctx); err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (s *session) layout(ctx context.Context) (layout, error) {
 
 // room wants space for what is there at once.
 func (s *session) room(size int64) error {
-	const places = 12 // two registries with rewritten images, archives, temporary files of the tools
+	const places = 15 // two registries with rewritten images, archives, plain layers, temporary files of the tools
 	need := size * places
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(s.dir, &fs); err != nil {

@@ -9,9 +9,16 @@ import (
 // A sample is one run of a contender that counts.
 type sample struct {
 	usage
+	amounts
 	// Others is the part of the machine, 0 to 1, that went to neither the
 	// contender nor the registry while it ran.
 	Others float64
+}
+
+// amounts are the bytes that went through a contender, where it is known.
+type amounts struct {
+	Plain int64 `json:",omitempty"` // uncompressed
+	Size  int64 `json:",omitempty"` // of the layers that it made
 }
 
 // A summary is what the table says of a contender's samples.
@@ -20,6 +27,7 @@ type summary struct {
 	User, System     time.Duration // medians
 	MaxRSS           int64         // the highest of all runs, in bytes
 	Others           float64       // median
+	amounts                        // the largest
 }
 
 // summarize works out the figures of a contender; there is at least one sample.
@@ -33,6 +41,10 @@ func summarize(samples []sample) summary {
 		System: median(each(samples, func(s sample) time.Duration { return s.System })),
 		MaxRSS: slices.Max(each(samples, func(s sample) int64 { return s.MaxRSS })),
 		Others: median(each(samples, func(s sample) float64 { return s.Others })),
+		amounts: amounts{
+			Plain: slices.Max(each(samples, func(s sample) int64 { return s.Plain })),
+			Size:  slices.Max(each(samples, func(s sample) int64 { return s.Size })),
+		},
 	}
 }
 

@@ -85,10 +85,41 @@ func (r result) text() string {
 		}
 		out.WriteString("\n")
 	}
+	for _, line := range r.amounts() {
+		fmt.Fprintf(&out, "  %s\n", line)
+	}
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(&out, "  %s: %s\n", v.Want, v.Verdict)
 	}
 	return out.String()
+}
+
+// amounts says how fast plain bytes went through, and how large the layers are
+// that came out, for those of whom it is known.
+func (r result) amounts() []string {
+	const mega = 1e6
+	var out []string
+	for _, s := range r.Series {
+		if len(s.Samples) == 0 {
+			continue
+		}
+		var parts []string
+		sum := summarize(s.Samples)
+		if sum.Plain > 0 && sum.Median > 0 {
+			parts = append(parts, fmt.Sprintf("%.0f MB/s", float64(sum.Plain)/sum.Median.Seconds()/mega))
+		}
+		if sum.Size > 0 {
+			part := fmt.Sprintf("output %.2f MB", float64(sum.Size)/mega)
+			if r.Input > 0 {
+				part += fmt.Sprintf(", %.4f %% of the input", float64(sum.Size)/float64(r.Input)*100)
+			}
+			parts = append(parts, part)
+		}
+		if len(parts) > 0 {
+			out = append(out, s.Contender+": "+strings.Join(parts, "; "))
+		}
+	}
+	return out
 }
 
 // markdown is a job's table for RESULTS.md.
@@ -104,8 +135,11 @@ func (r result) markdown() string {
 	for _, row := range r.rows() {
 		line(append(row, make([]string, len(columns)-len(row))...))
 	}
-	if len(r.Verdicts) > 0 {
+	if len(r.Verdicts) > 0 || len(r.amounts()) > 0 {
 		out.WriteString("\n")
+	}
+	for _, line := range r.amounts() {
+		fmt.Fprintf(&out, "- %s\n", line)
 	}
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(&out, "- %s: **%s**\n", v.Want, v.Verdict)

@@ -37,6 +37,18 @@ func TestTableTellsRatiosAndWhoIsMissing(t *testing.T) {
 	}
 }
 
+func TestTableTellsSpeedAndSize(t *testing.T) {
+	t.Parallel()
+	r := sampleResult()
+	r.Input = 2e6
+	r.Series[0].Samples[0].amounts = amounts{Plain: 10e6, Size: 1e6}
+	for _, text := range []string{r.text(), r.markdown()} {
+		if want := "occystrap: 5 MB/s; output 1.00 MB, 50.0000 % of the input\n"; !strings.Contains(text, want) {
+			t.Errorf("the table lacks %q:\n%s", want, text)
+		}
+	}
+}
+
 func TestColumnsStandBelowTheirHeads(t *testing.T) {
 	t.Parallel()
 	lines := strings.Split(strings.TrimSpace(sampleResult().text()), "\n")

@@ -16,6 +16,10 @@ type bench struct {
 	checker  *checker
 	blobs    []string // the files of the layers
 	archive  string   // the image as a tar
+	plain    int64    // size of the plain layers
+	module   string   // the folder of go.mod
+	dir      string   // of this call: for what is built and unpacked
+	wanted   []string // what a search finds, once it is known
 }
 
 // source is the image in the registry.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -54,6 +55,59 @@ func timesFaster(peer string, factor float64) want {
 // withinOf wants our median to be at most judgeFactor times the peer's.
 func withinOf(peer string) want {
 	return against(peer, fmt.Sprintf("within %g times of %s", judgeFactor, peer), func(ratio float64) bool { return ratio*judgeFactor >= 1 })
+}
+
+// between wants one peer to be at least factor times faster than another.
+func between(who, than string, factor float64) want {
+	w := timesFaster(than, factor)
+	judge := w.judge
+	return want{
+		text: fmt.Sprintf("%s at least %g times faster than %s", who, factor, than),
+		judge: func(_ summary, peers map[string]summary) verdict {
+			p, measured := peers[who]
+			if !measured {
+				return unknown
+			}
+			return judge(p, peers)
+		},
+	}
+}
+
+// timesFasterThan wants the median to be factor times smaller than a time that
+// was measured elsewhere.
+func timesFasterThan(what string, took time.Duration, factor float64) want {
+	return want{
+		text: fmt.Sprintf("at least %g times faster than %s (%s)", factor, what, took),
+		judge: func(ours summary, _ map[string]summary) verdict {
+			return verdictOf(float64(ours.Median)*factor <= float64(took))
+		},
+	}
+}
+
+// asSmallAs wants the layers that were made to be as many bytes as those that
+// went in, give or take a share.
+func asSmallAs(input int64, share float64) want {
+	return want{
+		text:  fmt.Sprintf("size within %g %% of the input", share*100),
+		judge: func(ours summary, _ map[string]summary) verdict { return sizes(ours.Size, input, share) },
+	}
+}
+
+// asSmallAsOf wants them to be as many bytes as those of a peer.
+func asSmallAsOf(peer string, share float64) want {
+	return want{
+		text: fmt.Sprintf("size within %g %% of %s", share*100, peer),
+		judge: func(ours summary, peers map[string]summary) verdict {
+			return sizes(ours.Size, peers[peer].Size, share)
+		},
+	}
+}
+
+func sizes(ours, theirs int64, share float64) verdict {
+	if ours == 0 || theirs == 0 {
+		return unknown
+	}
+	return verdictOf(math.Abs(float64(ours-theirs)) <= share*float64(theirs))
 }
 
 // against judges the peer's median divided by ours.

@@ -8,7 +8,11 @@ import (
 func TestWantsAreHeldAgainstMedians(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
-	peers := map[string]summary{"peer": {Median: 7 * time.Second}}
+	peers := map[string]summary{
+		"peer": {Median: 7 * time.Second, amounts: amounts{Size: 1000}},
+		"slow": {Median: 14 * time.Second},
+	}
+	made := func(n int64) summary { return summary{amounts: amounts{Size: n}} }
 	for _, tc := range []struct {
 		name string
 		want want
@@ -25,6 +29,16 @@ func TestWantsAreHeldAgainstMedians(t *testing.T) {
 		{"no such peer", aheadOf("somebody"), summary{Median: time.Second}, unknown},
 		{"under the limit", below(time.Second), summary{Median: 999 * time.Millisecond}, pass},
 		{"at the limit", below(time.Second), summary{Median: time.Second}, fail},
+		{"a peer is faster than another", between("peer", "slow", 2), summary{}, pass},
+		{"a peer is not faster", between("slow", "peer", 1), summary{}, fail},
+		{"a peer that did not run", between("somebody", "peer", 1), summary{}, unknown},
+		{"4 times faster than once", timesFasterThan("once", 8*time.Second, 4), summary{Median: 2 * time.Second}, pass},
+		{"not 4 times faster than once", timesFasterThan("once", 8*time.Second, 4), summary{Median: 3 * time.Second}, fail},
+		{"as small as the input", asSmallAs(1000, 0.01), made(1010), pass},
+		{"larger than the input", asSmallAs(1000, 0.01), made(1011), fail},
+		{"smaller than the input", asSmallAs(1000, 0.01), made(989), fail},
+		{"as small as the peer", asSmallAsOf("peer", 0.01), made(990), pass},
+		{"of unknown size", asSmallAsOf("slow", 0.01), made(990), unknown},
 		{"little memory", littleMemory(), summary{MaxRSS: 128 * mib}, pass},
 		{"much memory", littleMemory(), summary{MaxRSS: 129 * mib}, fail},
 	} {
