@@ -16,23 +16,29 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 )
 
 // writeImage writes an archive of one image as Docker's containerd store saves
 // it: an OCI layout, and a manifest.json for older tools.
-func writeImage(file, image, root string, parts [][]string) (err error) {
+func writeImage(file, image, root string, parts [][]string, compressed bool) (err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(file), "layers-*")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	var layers []layer
-	for _, p := range parts {
-		l, err := writeLayer(dir, root, p)
-		if err != nil {
-			return fmt.Errorf("layer of %s: %w", p, err)
-		}
-		layers = append(layers, l)
+	layers := make([]layer, len(parts))
+	var g errgroup.Group
+	for n, p := range parts {
+		g.Go(func() (err error) {
+			if layers[n], err = writeLayer(dir, root, p, compressed); err != nil {
+				return fmt.Errorf("layer of %s: %w", p, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	f, err := os.Create(file)
 	if err != nil {
@@ -63,9 +69,9 @@ func (a *archive) image(layers []layer) {
 	config.RootFS.Type = "layers"
 	var paths []string
 	for _, l := range layers {
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.digest)
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.diffID)
 		config.History = append(config.History, ocispec.History{Created: &now, CreatedBy: "contrib/demo"})
-		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: l.digest, Size: l.size})
+		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: l.mediaType, Digest: l.digest, Size: l.size})
 		paths = append(paths, blobPath(l.digest))
 		a.blob(l)
 	}

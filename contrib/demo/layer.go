@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // inImage is where the Go tree stands in the image.
@@ -18,21 +20,28 @@ const inImage = "usr/local/go"
 
 // A layer is a tar that has been written to a file.
 type layer struct {
-	file   string
-	digest digest.Digest // of the plain tar: its diff ID too
-	size   int64
+	file      string
+	mediaType string
+	digest    digest.Digest // of the file
+	diffID    digest.Digest // of the plain tar
+	size      int64         // of the file
 }
 
-// writeLayer puts parts of the tree below root into a tar in dir. Parts that
-// this tree does not have are passed over.
-func writeLayer(dir, root string, parts []string) (l layer, err error) {
+// writeLayer puts parts of the tree below root into a tar in dir, gzip or plain.
+// Parts that this tree does not have are passed over.
+func writeLayer(dir, root string, parts []string, compressed bool) (l layer, err error) {
 	f, err := os.CreateTemp(dir, "layer-*.tar")
 	if err != nil {
 		return l, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	sum := sha256.New()
-	tw := tar.NewWriter(io.MultiWriter(f, sum))
+	sum, plain := sha256.New(), sha256.New()
+	stored := io.WriteCloser(nopCloser{io.MultiWriter(f, sum)})
+	l.mediaType = ocispec.MediaTypeImageLayer
+	if compressed {
+		stored, l.mediaType = gzip.NewWriter(stored), ocispec.MediaTypeImageLayerGzip
+	}
+	tw := tar.NewWriter(io.MultiWriter(stored, plain))
 	for _, part := range parts {
 		// Debian's trees are made of links to elsewhere.
 		top, err := filepath.EvalSymlinks(filepath.Join(root, part))
@@ -46,15 +55,22 @@ func writeLayer(dir, root string, parts []string) (l layer, err error) {
 			return l, err
 		}
 	}
-	if err := tw.Close(); err != nil {
+	if err := errors.Join(tw.Close(), stored.Close()); err != nil {
 		return l, err
 	}
 	info, err := f.Stat()
 	if err != nil {
 		return l, err
 	}
-	return layer{file: f.Name(), digest: digest.NewDigest(digest.SHA256, sum), size: info.Size()}, nil
+	l.file, l.size = f.Name(), info.Size()
+	l.digest, l.diffID = digest.NewDigest(digest.SHA256, sum), digest.NewDigest(digest.SHA256, plain)
+	return l, nil
 }
+
+// nopCloser leaves what is below it open.
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
 
 // addTree adds a file or a whole folder under a name.
 func addTree(tw *tar.Writer, top, name string) error {
