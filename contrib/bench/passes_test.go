@@ -30,16 +30,23 @@ func TestWalkAndSearchCompareTheSameLines(t *testing.T) {
 	}
 }
 
+func TestVariablesAreThoseOfTheBenchmarks(t *testing.T) {
+	t.Parallel()
+	if layersVariable != pipelinetest.LayersVariable || reportVariable != pipelinetest.ReportVariable {
+		t.Error("pipelinetest calls them otherwise")
+	}
+}
+
 func TestPassesMustComeToTheSame(t *testing.T) {
 	t.Parallel()
-	first := pipelinetest.LayerPass{Plain: 5, Digests: []string{"a", "b"}}
+	first := layerPass{Plain: 5, Digests: []string{"a", "b"}}
 	for name, tc := range map[string]struct {
-		got  pipelinetest.LayerPass
+		got  layerPass
 		good bool
 	}{
 		"the same":       {first, true},
-		"fewer bytes":    {pipelinetest.LayerPass{Plain: 4, Digests: first.Digests}, false},
-		"another digest": {pipelinetest.LayerPass{Plain: 5, Digests: []string{"a", "c"}}, false},
+		"fewer bytes":    {layerPass{Plain: 4, Digests: first.Digests}, false},
+		"another digest": {layerPass{Plain: 5, Digests: []string{"a", "c"}}, false},
 	} {
 		if err := samePass(first, tc.got, 5); (err == nil) != tc.good {
 			t.Errorf("%s: %v", name, err)

@@ -14,9 +14,19 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
-
-	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 )
+
+// What pipelinetest.BenchLayers reads and writes; that package is for tests only.
+const (
+	layersVariable = "OCCYSTRAP_BENCH_LAYERS"
+	reportVariable = "OCCYSTRAP_BENCH_REPORT"
+)
+
+// A layerPass is what one pass over all layers came to.
+type layerPass struct {
+	Plain, Stored int64
+	Digests       []string
+}
 
 // A passing is a contender whose code is internal to pipeline, or a library that
 // does the same: one benchmark of the package's test binary. That is a process
@@ -32,12 +42,12 @@ type passing struct {
 
 // passes is a job of such contenders, which must come to the same plain bytes.
 func (b *bench) passes(j job, all ...passing) job {
-	var first *pipelinetest.LayerPass
+	var first *layerPass
 	j.input = b.checker.image.size()
 	for _, p := range all {
 		j.contenders = append(j.contenders, contender{name: p.name, start: func(ctx context.Context, t trial) (attempt, error) {
 			c, err := b.passCommand(ctx, p, t.out)
-			var got pipelinetest.LayerPass
+			var got layerPass
 			return attempt{
 				command: c,
 				check: func(context.Context) error {
@@ -72,8 +82,8 @@ func (b *bench) passCommand(ctx context.Context, p passing, report string) (comm
 	return command{
 		args: []string{program, "-test.run=^$", "-test.bench=^BenchmarkLayers$/^" + p.bench + "$", "-test.benchtime=1x", "-test.timeout=0"},
 		env: []string{
-			"GOMAXPROCS=" + strconv.Itoa(p.cores), pipelinetest.ReportVariable + "=" + report,
-			pipelinetest.LayersVariable + "=" + strings.Join(files, string(filepath.ListSeparator)),
+			"GOMAXPROCS=" + strconv.Itoa(p.cores), reportVariable + "=" + report,
+			layersVariable + "=" + strings.Join(files, string(filepath.ListSeparator)),
 		},
 	}, nil
 }
@@ -133,7 +143,7 @@ func unpack(to, blob string) error {
 }
 
 // readReport reads what a pass came to.
-func readReport(file string, to *pipelinetest.LayerPass) error {
+func readReport(file string, to *layerPass) error {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("the benchmark did not run: %w", err)
@@ -143,7 +153,7 @@ func readReport(file string, to *pipelinetest.LayerPass) error {
 
 // samePass wants all plain bytes read, and the same digests as those of another
 // contender.
-func samePass(first, got pipelinetest.LayerPass, plain int64) error {
+func samePass(first, got layerPass, plain int64) error {
 	switch {
 	case got.Plain != plain:
 		return fmt.Errorf("%d plain bytes, not %d", got.Plain, plain)
