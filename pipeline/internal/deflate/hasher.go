@@ -4,11 +4,22 @@ import (
 	"crypto/sha256"
 	"hash"
 	"hash/crc32"
+	"sync"
 )
 
 // pageCount is how many windows there are: one is being filled while the others
 // are hashed.
 const pageCount = 3
+
+// windows are used again: an image may have many small layers.
+var windows = sync.Pool{New: func() any {
+	b := make([]byte, pageSize+outPad)
+	return &b
+}}
+
+func newWindow() []byte { return *windows.Get().(*[]byte) }
+
+func dropWindow(b []byte) { windows.Put(&b) }
 
 // hasher computes digests, sizes and checksums of the old and the new plain
 // stream, in a goroutine of its own. Until the first edit both are one.
@@ -59,7 +70,7 @@ func (h *hasher) start() {
 	h.done = make(chan struct{})
 	h.old.sum = sha256.New()
 	for range pageCount {
-		h.free <- make([]byte, pageSize+outPad)
+		h.free <- newWindow()
 	}
 	go func() {
 		defer close(h.done)
@@ -75,6 +86,9 @@ func (h *hasher) close() {
 		close(h.jobs)
 		<-h.done
 		h.jobs = nil
+		for len(h.free) > 0 {
+			dropWindow(<-h.free)
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ type page struct {
 }
 
 func (p *page) init() {
-	p.edits = make([]byte, pageSize+outPad)
+	p.edits = newWindow()
 	p.marks = make([]uint8, (pageSize+outPad)/perByte+dirtyPad)
 	p.hasher.start()
 }

@@ -116,8 +116,12 @@ func newTranscoder(dst io.Writer, src io.Reader, p Patcher, opt Options) *transc
 	return t
 }
 
-// release ends the hashing.
-func (t *transcoder) release() { t.hasher.close() }
+// release ends the hashing and gives the windows back.
+func (t *transcoder) release() {
+	t.hasher.close()
+	dropWindow(t.edits)
+	dropWindow(t.out)
+}
 
 // plain is the offset in the old plain stream up to which it was decoded.
 func (t *transcoder) plain() int64 { return t.base0 + int64(t.op) }
