@@ -51,6 +51,14 @@ func (s *session) open(ctx context.Context) error {
 	}
 	s.ends = append(s.ends, func() error { return os.RemoveAll(s.dir) })
 	s.bench = &bench{env: s.env, module: s.module, dir: s.dir}
+	// Go's caches, wherever this user has them: contenders get another home.
+	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOENV"} {
+		value, err := output(ctx, "go", "env", key)
+		if err != nil {
+			return err
+		}
+		s.bench.goEnv = append(s.bench.goEnv, key+"="+value)
+	}
 	if err := s.programs(ctx); err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (b *bench) testBinary(ctx context.Context, pkg, tags string) (string, error
 	}
 	_, err := command{
 		args: []string{"go", "test", "-c", "-trimpath", "-tags", tags, "-o", out, pkg},
-		dir:  b.module, env: []string{"CGO_ENABLED=0"},
+		dir:  b.module, env: append([]string{"CGO_ENABLED=0"}, b.goEnv...),
 	}.run(ctx)
 	return out, err
 }

@@ -19,6 +19,7 @@ type bench struct {
 	plain    int64    // size of the plain layers
 	module   string   // the folder of go.mod
 	dir      string   // of this call: for what is built and unpacked
+	goEnv    []string // what the go command needs besides
 	wanted   []string // what a search finds, once it is known
 }
 
