@@ -88,7 +88,10 @@ func mustRewrite(err error) string {
 	if errors.As(err, &side) {
 		err = side.Err
 	}
-	for _, target := range []error{deflate.ErrFallback, zstdframe.ErrFallback, tarstream.ErrNeedsContent} {
+	for _, target := range []error{
+		deflate.ErrFallback, zstdframe.ErrFallback, tarstream.ErrNeedsContent,
+		deflate.ErrPatcher, zstdframe.ErrPatcher, // a tar that is cut: who reads it whole says where
+	} {
 		if errors.Is(err, target) {
 			return err.Error()
 		}

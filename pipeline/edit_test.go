@@ -235,3 +235,41 @@ func TestEditedLayerObeysTheLimits(t *testing.T) {
 		}
 	}
 }
+
+// Daemons take a tar that ends without its two zero blocks; editing does too.
+func TestTarWithoutItsEndIsEdited(t *testing.T) {
+	t.Parallel()
+	for _, c := range []pipeline.Compression{pipeline.Gzip, pipeline.Zstd} {
+		whole := pipelinetest.Tar(t, files("a")...)
+		s, img, _ := oneLayer(t, c, whole[:len(whole)-1024])
+		dst := pipelinetest.NewSink()
+		report := run(t, s.Source(img), dst, all, rename{"a/file", "a/other"})
+		_, config := manifestOf(t, published(t, dst))
+		want := pipelinetest.Tar(t, files("a")[0], pipelinetest.File{Name: "a/other", Body: "content of a"})
+		if got := config.RootFS.DiffIDs[0]; got != digest.FromBytes(want[:len(want)-1024]) {
+			t.Errorf("%s: diff ID is %s", c, got)
+		}
+		if l := report.Layers[0]; c == pipeline.Gzip && l.How != pipeline.HowTranscoded {
+			t.Errorf("the layer was %s because %q", l.How, l.Why)
+		}
+	}
+}
+
+// A tar that is cut inside an entry is the source's fault, in the words of who
+// reads it whole.
+func TestCutTarIsTheSourcesFault(t *testing.T) {
+	t.Parallel()
+	for _, c := range []pipeline.Compression{pipeline.Gzip, pipeline.Zstd} {
+		for _, mode := range []pipeline.Recompress{pipeline.RecompressTranscode, pipeline.RecompressCanonical} {
+			plain := noise(t, "last")
+			s, img, _ := oneLayer(t, c, plain[:len(plain)-4096])
+			opts := all
+			opts.Recompress = mode
+			_, err := pipeline.Run(t.Context(), s.Source(img), []pipeline.Filter{rename{"noise", "first"}}, pipelinetest.NewSink(), opts)
+			var side *pipeline.Error
+			if !errors.As(err, &side) || side.Side != pipeline.SourceSide || !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s %s: %v", c, mode, err)
+			}
+		}
+	}
+}

@@ -16,6 +16,10 @@ var ErrFallback = errors.New("the compressed stream cannot be edited in place")
 // ErrLimit says that a stream holds more plain bytes than Options.Limit.
 var ErrLimit = errors.New("more plain bytes than the limit")
 
+// ErrPatcher says that a Patcher broke its contract, or edits what the stream
+// does not have.
+var ErrPatcher = errors.New("an edit of what is not there")
+
 // corrupt says what is wrong with the stream at a byte of it.
 func corrupt(at int64, what string) error {
 	return fmt.Errorf("%w at byte %d: %s", ErrCorrupt, at, what)

@@ -1,12 +1,6 @@
 package deflate
 
-import (
-	"errors"
-	"fmt"
-)
-
-// errPatcher is a bug of the Patcher.
-var errPatcher = errors.New("the patcher broke its contract")
+import "fmt"
 
 // next asks the patcher where it wants to look next, and writes what is settled
 // by that.
@@ -17,7 +11,7 @@ func (t *transcoder) next() error {
 	case n == 0:
 		off, settled = forever, forever
 	case n < 0 || n > MaxRegion || settled > off || settled < t.settled || off < t.region:
-		return fmt.Errorf("%w: region %d+%d after %d, settled %d after %d", errPatcher, off, n, t.region, settled, t.settled)
+		return fmt.Errorf("%w: region %d+%d after %d, settled %d after %d", ErrPatcher, off, n, t.region, settled, t.settled)
 	}
 	t.region, t.regionN, t.settled = off, n, settled
 	return t.drain()
@@ -39,7 +33,7 @@ func (t *transcoder) show(n int) error {
 	if n > 0 {
 		at := int(t.region - t.base0)
 		if at < 0 {
-			return fmt.Errorf("%w: region at %d is gone", errPatcher, t.region)
+			return fmt.Errorf("%w: region at %d is gone", ErrPatcher, t.region)
 		}
 		region = t.out[at : at+n : at+n]
 	}
@@ -53,6 +47,9 @@ func (t *transcoder) show(n int) error {
 // finish shows the patcher the short regions at the end of the stream and writes
 // the rest.
 func (t *transcoder) finish() error {
+	if e, ok := t.patcher.(Ender); ok {
+		e.End(t.plain())
+	}
 	const most = 4 // times that a patcher may ask for what is not there
 	for empty := 0; t.regionN > 0 && empty < most; {
 		n := min(t.plain()-t.region, int64(t.regionN))
@@ -69,7 +66,7 @@ func (t *transcoder) finish() error {
 		return err
 	}
 	if c := t.cuts.next(); c != nil && c.off > t.plain() {
-		return fmt.Errorf("%w: replace %d of %d bytes", errPatcher, c.off, t.plain())
+		return fmt.Errorf("%w: replace %d of %d bytes", ErrPatcher, c.off, t.plain())
 	}
 	return t.last()
 }
@@ -82,7 +79,7 @@ func (t *transcoder) replace(off, old int64, with []byte) error {
 		old = max(0, forever-off)
 	}
 	if off < t.settled || off < t.cuts.replaced || off >= forever {
-		return fmt.Errorf("%w: replace %d, settled %d, replaced %d", errPatcher, off, t.settled, t.cuts.replaced)
+		return fmt.Errorf("%w: replace %d, settled %d, replaced %d", ErrPatcher, off, t.settled, t.cuts.replaced)
 	}
 	t.cuts.replaced = off + old
 	same := 0

@@ -24,6 +24,10 @@ type Patcher interface {
 	Patch(region []byte, replace func(off, old int64, with []byte) error) error
 }
 
+// An Ender is a Patcher that is told how many bytes the old plain stream has,
+// before it is shown a region that the stream does not reach.
+type Ender interface{ End(size int64) }
+
 // MaxRegion is the most bytes that a Patcher may ask for at once.
 const MaxRegion = 64 << 10
 

@@ -138,6 +138,9 @@ func (e *editor) apply(c edit) error {
 // end settles what is left when the stream has ended.
 func (e *editor) end() error {
 	e.ended = true
+	if p, ok := e.p.(Ender); ok {
+		p.End(e.pos)
+	}
 	for asked := 0; e.n != 0 && asked < 2; asked++ { // what is there, then nothing
 		if err := e.patch(); err != nil {
 			return err

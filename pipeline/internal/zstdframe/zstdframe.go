@@ -57,6 +57,10 @@ const (
 	defaultLevel = 3
 )
 
+// An Ender is a Patcher that is told how many bytes the old plain stream has,
+// before it is shown a region that the stream does not reach.
+type Ender interface{ End(size int64) }
+
 // A Patcher decides what becomes of the bytes of a plain stream, region by
 // region, in the order of the stream.
 type Patcher interface {
