@@ -23,6 +23,9 @@ type Recipe struct {
 	// Below: the output for a layer may depend on the layers below it, so that
 	// the same layer in two images can come out as two.
 	Below bool
+	// Content: the filter reads what is in files, and not headers alone. What
+	// another filter changes is then not edited in the compressed layer.
+	Content bool
 	// Recompress is how the filter was told to have changed layers compressed; ""
 	// leaves it to the destination and the user.
 	Recompress Recompress
@@ -64,6 +67,8 @@ type LayerInfo struct {
 	ID LayerID
 	// Filtered: an earlier filter may have changed what the handler sees.
 	Filtered bool
+	// Final: no later filter changes it. A Watcher is told its digest by Done.
+	Final bool
 	// Plain opens the layer's plain tar as the source holds it, from the start,
 	// for a second pass.
 	Plain func(ctx context.Context) (io.ReadCloser, error)

@@ -94,7 +94,7 @@ func (t *transfer) build(ctx context.Context, end tarstream.Handler) (tarstream.
 	h := end
 	for i := len(t.run.chain) - 1; i >= 0; i-- {
 		var err error
-		info.Filtered = i > 0
+		info.Filtered, info.Final = i > t.run.firstEdit, i >= t.run.lastEdit
 		if h, err = t.run.chain[i].Layer(ctx, info, h); err != nil {
 			return nil, on(FilterSide, err)
 		}

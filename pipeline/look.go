@@ -89,7 +89,7 @@ func (r *run) lookAtLayers(ctx context.Context, graph Graph) (map[layerKey]error
 		}
 		r.outcomes[k] = nil
 		group.Go(func() error {
-			_, err := r.layer(gctx, 0, l)
+			o, err := r.layer(gctx, 0, l)
 			if gctx.Err() != nil {
 				return gctx.Err()
 			}
@@ -98,7 +98,7 @@ func (r *run) lookAtLayers(ctx context.Context, graph Graph) (map[layerKey]error
 				unread[k] = err
 				r.mu.Unlock()
 			}
-			return r.watchDone(l, err)
+			return r.watchDone(l, o, err)
 		})
 	}
 	if err := group.Wait(); err != nil {

@@ -47,9 +47,9 @@ func (w *watcher) Images(images []pipeline.ImageLayers) error {
 	return nil
 }
 
-func (w *watcher) Done(id pipeline.LayerID, err error) error {
-	n, ok := w.number[id]
-	w.note("layer %d of an image: %t, unreadable: %t", n, ok, err != nil)
+func (w *watcher) Done(l pipeline.LayerSeen) error {
+	n, ok := w.number[l.ID]
+	w.note("layer %d of an image: %t, unreadable: %t", n, ok, l.Err != nil)
 	return nil
 }
 

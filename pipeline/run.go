@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -58,10 +59,13 @@ type run struct {
 	watchers []Watcher
 	told     bool // the watchers know the images
 
-	below    bool       // a filter looks at the layers below
-	listed   []layerKey // the layers in the order of the manifests, if known
-	seq      int        // layers given to the sink so far
-	deferred []Layer    // opaque blobs, until it is known that they are wanted
+	below     bool       // a filter looks at the layers below
+	content   bool       // a filter looks into files
+	firstEdit int        // of chain: the first that may change layers
+	lastEdit  int        // the last one; -1: there is none
+	listed    []layerKey // the layers in the order of the manifests, if known
+	seq       int        // layers given to the sink so far
+	deferred  []Layer    // opaque blobs, until it is known that they are wanted
 
 	mu       sync.Mutex
 	failed   []error
@@ -85,17 +89,28 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 	if opts.Parallel <= 0 {
 		opts.Parallel = defaultParallel
 	}
-	r := &run{opts: opts, limits: opts.Limits.WithDefaults(), filters: filters, sink: dst, outcomes: map[layerKey]*outcome{}}
+	r := &run{
+		opts: opts, limits: opts.Limits.WithDefaults(), filters: filters, sink: dst,
+		firstEdit: math.MaxInt, lastEdit: -1, outcomes: map[layerKey]*outcome{},
+	}
 	for _, f := range filters {
 		if lf, ok := f.(LayerFilter); ok {
-			r.chain = append(r.chain, lf)
-			r.below = r.below || f.Recipe().Below
-		}
-		if w, ok := f.(Watcher); ok {
-			r.watchers = append(r.watchers, w)
+			r.join(lf)
 		}
 	}
 	return r
+}
+
+// join puts a filter at the end of the chain.
+func (r *run) join(f LayerFilter) {
+	if w, ok := f.(Watcher); ok {
+		r.watchers = append(r.watchers, w)
+	} else {
+		r.firstEdit, r.lastEdit = min(r.firstEdit, len(r.chain)), len(r.chain)
+	}
+	r.chain = append(r.chain, f)
+	r.below = r.below || f.Recipe().Below
+	r.content = r.content || f.Recipe().Content
 }
 
 // layers runs every file system layer; opaque blobs wait until the manifests
@@ -154,7 +169,7 @@ func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 	group.Go(func() error {
 		o, err := r.layer(ctx, seq, l)
 		if err == nil {
-			err = r.watchDone(l, nil)
+			err = r.watchDone(l, o, nil)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -69,15 +69,19 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	if t.layer.Role == Opaque {
 		enc.Compression = came
 	}
+	edits := t.edits(came, enc)
+	if edits && t.run.content {
+		edits, t.why = false, "a filter looks into files"
+	}
 	switch {
 	case enc.Compression != came:
 		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	case !filtered:
 		return t.asItCame(ctx, head.again())
-	case t.edits(came, enc) && !t.plan.Held && !t.mayMount():
+	case edits && !t.plan.Held && !t.mayMount():
 		return t.edit(ctx, head.again(), enc)
 	}
-	return t.scan(ctx, head, chain, enc, t.edits(came, enc))
+	return t.scan(ctx, head, chain, enc, edits)
 }
 
 // look shows the layer to the filters and checks its diff ID.

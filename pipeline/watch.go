@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -20,10 +21,20 @@ type Watcher interface {
 	// the last.
 	Images(images []ImageLayers) error
 	// Done says that the layer has been read: what the handler saw that Layer
-	// returned last, counts. Err is why it could not be read; Run gives up then
-	// and does not call Done, Look goes on. Done is called from many goroutines.
-	// An error ends the run.
-	Done(id LayerID, err error) error
+	// returned last, counts. It is called from many goroutines. An error ends the
+	// run.
+	Done(l LayerSeen) error
+}
+
+// A LayerSeen is a layer that a Watcher has seen.
+type LayerSeen struct {
+	ID LayerID
+	// DiffID is the digest of the tar as the filters leave it: where
+	// LayerInfo.Final was set, of what the handler saw.
+	DiffID digest.Digest
+	// Err is why the layer could not be read: Look then goes on. Run gives up
+	// and does not call Done.
+	Err error
 }
 
 // A LayerID tells the layers of a run apart: LayerInfo.ID. It is comparable.
@@ -64,12 +75,16 @@ func (r *run) watchImages(manifests []Manifest) error {
 }
 
 // watchDone tells the watchers that a layer has been read.
-func (r *run) watchDone(l Layer, err error) error {
+func (r *run) watchDone(l Layer, o *outcome, err error) error {
 	if l.Role == Opaque || l.Foreign == ForeignKeep || l.Foreign == ForeignSkip {
 		return nil
 	}
+	seen := LayerSeen{ID: LayerID{keyOf(l, r.below)}, Err: err}
+	if o != nil {
+		seen.DiffID = cmp.Or(o.ResultDiffID, o.SourceDiffID)
+	}
 	for _, w := range r.watchers {
-		if err := w.Done(LayerID{keyOf(l, r.below)}, err); err != nil {
+		if err := w.Done(seen); err != nil {
 			return on(FilterSide, fmt.Errorf("layer %s: %w", short(l.Blob.Digest), err))
 		}
 	}

@@ -134,7 +134,10 @@ func searchFormat(format string, script bool) (string, error) {
 
 // Recipe says that layers stay as they are.
 func (s *searcher) Recipe() pipeline.Recipe {
-	return pipeline.Recipe{Key: fmt.Sprintf("search:content=%t,regex=%t,visible=%t,pattern=%s", s.opts.Content, s.opts.Regex, s.opts.Visible, s.opts.Pattern)}
+	return pipeline.Recipe{
+		Key:     fmt.Sprintf("search:content=%t,regex=%t,visible=%t,pattern=%s", s.opts.Content, s.opts.Regex, s.opts.Visible, s.opts.Pattern),
+		Content: s.opts.Content,
+	}
 }
 
 // Layer returns the handler that looks at one layer.
@@ -144,7 +147,7 @@ func (s *searcher) Layer(_ context.Context, l pipeline.LayerInfo, next tarstream
 	s.attempts[l.ID] = f
 	s.mu.Unlock()
 	h := &searching{find: s.find, next: next, finding: f}
-	if l.Filtered {
+	if f.filtered = l.Filtered; l.Filtered && !l.Final {
 		h.sum = tarstream.NewSum(next)
 		h.next = h.sum
 	}
@@ -159,15 +162,22 @@ func (s *searcher) Images(images []pipeline.ImageLayers) error {
 }
 
 // Done tells what was found in a layer, once those before it have been told.
-func (s *searcher) Done(id pipeline.LayerID, err error) error {
+func (s *searcher) Done(l pipeline.LayerSeen) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.attempts[id]
-	delete(s.attempts, id)
-	if f == nil || err != nil {
-		f = &finding{err: err}
+	f := s.attempts[l.ID]
+	delete(s.attempts, l.ID)
+	if f == nil || l.Err != nil {
+		f = &finding{err: l.Err}
 	}
-	return s.line.add(id, f)
+	if f.filtered && f.here == "" {
+		f.here = l.DiffID
+	}
+	if f.here != "" {
+		f.changed = f.diffID != "" && f.diffID != f.here
+		f.diffID = f.here
+	}
+	return s.line.add(l.ID, f)
 }
 
 // Finish tells how much was found.

@@ -70,6 +70,9 @@ func TestSearchFilterSeesTheTarAsItIsAtItsPlace(t *testing.T) {
 			t.Errorf("before, layer %d is %+v", i, l.SearchPlace)
 		}
 	}
+	if how := report.Layers[0].How; how != pipeline.HowTranscoded {
+		t.Errorf("the changed layer is %s: to look at names needs no content", how)
+	}
 	for i, changed := range []bool{true, false} {
 		if l := after.layers[i]; l.Changed != changed || l.DiffID != report.Layers[i].ResultDiffID {
 			t.Errorf("after, layer %d is %+v, and became %s", i, l.SearchPlace, report.Layers[i].ResultDiffID)
@@ -98,4 +101,40 @@ func TestContentSearchDoesNotTakeTheContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantList(t, out, "a=needle\n", "c=hay\n")
+}
+
+// Who only reads content leaves the layer as it came: nothing is compressed
+// anew, whatever was compressed elsewhere and however.
+func TestContentSearchLeavesTheStoredBytes(t *testing.T) {
+	t.Parallel()
+	src, dst := imageOf(t, tarOf(t, file("a", "needle\n"))), pipelinetest.NewSink()
+	needle, again := &searched{}, &searched{}
+	report := process(t, src, dst, step{"search:pattern=needle,content=true", needle}, step{"search:pattern=*", again})
+	needle.want(t, "0: a")
+	again.want(t, "0: a")
+	for _, l := range report.Layers {
+		if l.How != pipeline.HowCopied || l.Result.Digest != l.Source.Digest {
+			t.Errorf("it is %s and became %s, %s %s", l.Source.Digest, l.Result.Digest, l.How, l.Why)
+		}
+		if n := src.Store.Opened(l.Source.Digest); n != 1 {
+			t.Errorf("it was opened %d times", n)
+		}
+	}
+}
+
+// Between two filters that change layers the digest needs the content; a layer
+// that neither changes still goes as it came.
+func TestSearchBetweenTwoFiltersKnowsTheDigestThere(t *testing.T) {
+	t.Parallel()
+	layers := [][]byte{tarOf(t, file("x0", ""), file("y", ""), file("z", "")), tarOf(t, file("x1", ""))}
+	src, dst, found := imageOf(t, layers...), pipelinetest.NewSink(), &searched{}
+	report := process(t, src, dst, step{"exclude:pattern=y", nil}, step{"search:pattern=*", found}, step{"exclude:pattern=z", nil})
+	found.want(t, "0: x0", "0: z", "1: x1")
+	want := digest.FromBytes(apply(t, nil, layers[0], "exclude:pattern=y").tar)
+	if l := found.layers[0]; !l.Changed || l.DiffID != want || l.DiffID == report.Layers[0].ResultDiffID {
+		t.Errorf("layer 0 is %+v there, want %s", l.SearchPlace, want)
+	}
+	if l := report.Layers[1]; l.How != pipeline.HowCopied || found.layers[1].Changed {
+		t.Errorf("the layer without y and z became %s %s", l.How, l.Result.Digest)
+	}
 }

@@ -16,6 +16,9 @@ type finding struct {
 	diffID  digest.Digest // of the tar at this place; "" for unknown
 	changed bool          // by an earlier filter
 	err     error         // why the layer could not be read
+
+	filtered bool          // an earlier filter may have changed the tar
+	here     digest.Digest // of what it left; "" where Done tells
 }
 
 // searching is searcher at work on one layer.
@@ -71,9 +74,7 @@ func (s *searching) End(rest io.Reader) error {
 		return err
 	}
 	if s.sum != nil {
-		was := s.diffID
-		s.diffID = s.sum.Digest()
-		s.changed = was != "" && was != s.diffID
+		s.here = s.sum.Digest()
 	}
 	return nil
 }
