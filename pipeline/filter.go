@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -45,12 +47,14 @@ type LayerFilter interface {
 	Layer(ctx context.Context, l LayerInfo, next tarstream.Handler) (tarstream.Handler, error)
 }
 
-// A ConfigFilter rewrites image configs. It gets the config after the diff IDs
-// were brought up to date, and must keep fields that it does not know
-// (EditJSON does). Returning equal bytes means no change.
+// A ConfigFilter rewrites image configs, or looks at them. It gets the config
+// after the diff IDs were brought up to date, as the filters before it left it,
+// and must keep fields that it does not know (EditJSON does). Returning equal
+// bytes means no change. Image is the manifest as the source has it, as in
+// ImageLayers.
 type ConfigFilter interface {
 	Filter
-	Config(ctx context.Context, config []byte) ([]byte, error)
+	Config(ctx context.Context, image ocispec.Descriptor, config []byte) ([]byte, error)
 }
 
 // A Finisher has a say, or results to give, once all manifests are known and

@@ -192,7 +192,7 @@ func (e *imageEditor) config(ctx context.Context, o *Object) error {
 			if !ok {
 				continue
 			}
-			if config, err = f.Config(ctx, config); err != nil {
+			if config, err = f.Config(ctx, e.n.source, config); err != nil {
 				return on(FilterSide, err)
 			}
 		}

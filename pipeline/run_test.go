@@ -50,7 +50,7 @@ type labelled struct{}
 
 func (labelled) Recipe() pipeline.Recipe { return pipeline.Recipe{Key: "labelled"} }
 
-func (labelled) Config(_ context.Context, c []byte) ([]byte, error) {
+func (labelled) Config(_ context.Context, _ ocispec.Descriptor, c []byte) ([]byte, error) {
 	return pipeline.EditJSON(c, func(o *pipeline.Object) error { return o.Set("author", "<me>") })
 }
 

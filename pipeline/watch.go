@@ -29,9 +29,9 @@ type Watcher interface {
 // A LayerSeen is a layer that a Watcher has seen.
 type LayerSeen struct {
 	ID LayerID
-	// DiffID is the digest of the tar as the filters leave it: where
-	// LayerInfo.Final was set, of what the handler saw.
-	DiffID digest.Digest
+	// SourceDiffID is the digest of the source's tar. DiffID is that of the tar as
+	// the filters leave it: where LayerInfo.Final was set, of what the handler saw.
+	SourceDiffID, DiffID digest.Digest
 	// Err is why the layer could not be read: Look then goes on. Run gives up
 	// and does not call Done.
 	Err error
@@ -52,6 +52,8 @@ type ImageLayers struct {
 type ImageLayer struct {
 	ID   LayerID
 	Blob ocispec.Descriptor
+	// Foreign is what happens to a layer with URLs; "" for an ordinary one.
+	Foreign Foreign
 	// Unread: it is kept elsewhere by its URLs, or skipped, and never read.
 	Unread bool
 }
@@ -81,7 +83,7 @@ func (r *run) watchDone(l Layer, o *outcome, err error) error {
 	}
 	seen := LayerSeen{ID: LayerID{keyOf(l, r.below)}, Err: err}
 	if o != nil {
-		seen.DiffID = cmp.Or(o.ResultDiffID, o.SourceDiffID)
+		seen.SourceDiffID, seen.DiffID = o.SourceDiffID, cmp.Or(o.ResultDiffID, o.SourceDiffID)
 	}
 	for _, w := range r.watchers {
 		if err := w.Done(seen); err != nil {
@@ -124,7 +126,7 @@ func (r *run) imageLayers(manifests []Manifest) (images []ImageLayers, err error
 func (r *run) imageLayer(layers []ocispec.Descriptor, i int) ImageLayer {
 	foreign := foreignPolicy(layers[i], r.opts.Query)
 	id := r.useOf(layers, i, FileSystem)
-	return ImageLayer{ID: LayerID{id}, Blob: layers[i], Unread: foreign == ForeignKeep || foreign == ForeignSkip}
+	return ImageLayer{ID: LayerID{id}, Blob: layers[i], Foreign: foreign, Unread: foreign == ForeignKeep || foreign == ForeignSkip}
 }
 
 // namesOf are the names of all manifests: their own and those of what lists

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -75,6 +77,30 @@ func ExampleKinds_exclude() {
 	// 0 bin/alias 3 bytes 2023-11-14T22:13:20Z
 }
 
+// Each image becomes a line; what there is to know costs no content.
+func ExampleKinds_inspect() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "layers.jsonl")
+	inspect, err := filter.Kinds(filter.Defaults{}).New("inspect:file=" + file)
+	if err == nil {
+		_, err = pipeline.Run(context.Background(), exampleImage(), []pipeline.Filter{inspect}, pipelinetest.NewSink(), pipeline.Options{})
+	}
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	line, err := os.ReadFile(file)
+	fmt.Println(string(line), err)
+	// Output:
+	// {"layers": [{"Comment": "", "Created": 0, "CreatedBy": "", "Id": "sha256:46072ea1a77d19734d5f5b33ddcdb98838b2123428cb5fe71071a94e985359a9", "Size": 2560, "Tags": ["example.com/app:1"]}], "name": "example.com/app:1"}
+	//  <nil>
+}
+
 // A search tells what it finds to whoever shows it.
 type printed struct{}
 
@@ -91,15 +117,9 @@ func (printed) End(s filter.SearchSummary) error {
 }
 
 func ExampleNewSearch() {
-	store := pipelinetest.NewStore()
-	layer := store.Put(ocispec.MediaTypeImageLayer, exampleLayer())
-	config := store.Put(ocispec.MediaTypeImageConfig, []byte(`{"rootfs":{"type":"layers","diff_ids":["`+layer.Digest+`"]}}`))
-	manifest := store.Put(ocispec.MediaTypeImageManifest, fmt.Appendf(nil,
-		`{"schemaVersion":2,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
-		config.MediaType, config.Digest, config.Size, layer.MediaType, layer.Digest, layer.Size))
 	search, err := filter.NewSearch(filter.SearchOptions{Pattern: "bin/*"}, printed{})
 	if err == nil {
-		err = pipeline.Look(context.Background(), store.Source(manifest), []pipeline.Filter{search}, pipeline.Options{})
+		err = pipeline.Look(context.Background(), exampleImage(), []pipeline.Filter{search}, pipeline.Options{})
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -108,4 +128,15 @@ func ExampleNewSearch() {
 	// 0 bin/tool file
 	// 0 bin/alias hardlink
 	// 2 found
+}
+
+// exampleImage is an image of the example layer.
+func exampleImage() pipeline.Source {
+	store := pipelinetest.NewStore()
+	layer := store.Put(ocispec.MediaTypeImageLayer, exampleLayer())
+	config := store.Put(ocispec.MediaTypeImageConfig, []byte(`{"rootfs":{"type":"layers","diff_ids":["`+layer.Digest+`"]}}`))
+	manifest := store.Put(ocispec.MediaTypeImageManifest, fmt.Appendf(nil,
+		`{"schemaVersion":2,"config":{"mediaType":%q,"digest":%q,"size":%d},"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
+		config.MediaType, config.Digest, config.Size, layer.MediaType, layer.Digest, layer.Size))
+	return store.Source(manifest, "example.com/app:1")
 }

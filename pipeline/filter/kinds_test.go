@@ -32,6 +32,10 @@ func TestMistakesAreUsageErrorsThatNameTheRemedy(t *testing.T) {
 		"search:pattern=x,format=json,script_friendly=yes": "give one",
 		"search:pattern=x":                                 "nowhere to print",
 		"search:patern=x":                                  "pattern",
+		"inspect":                                          "file=",
+		"inspect:file=":                                    "file=",
+		"inspect:file=/nowhere/at/all/x":                   "make it first",
+		"inspect:file=/":                                   "is a directory",
 		"normalize-timestamp":                              "normalize-timestamps",
 		"":                                                 "Empty",
 	} {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/occystrap/occystrap/pipeline"
 )
 
 // Config rewrites created and history[].created of an image config, where they
 // are and config=true. All other bytes stay.
-func (n *normalize) Config(_ context.Context, config []byte) ([]byte, error) {
+func (n *normalize) Config(_ context.Context, _ ocispec.Descriptor, config []byte) ([]byte, error) {
 	if !n.config {
 		return config, nil
 	}

@@ -3,6 +3,8 @@ package filter_test
 import (
 	"testing"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
 )
@@ -28,11 +30,11 @@ func TestConfigTimesFollowOnlyWhenAsked(t *testing.T) {
 		t.Run(spec, func(t *testing.T) {
 			t.Parallel()
 			f := newFilter(t, filter.Defaults{}, spec).(pipeline.ConfigFilter)
-			got, err := f.Config(t.Context(), []byte(config))
+			got, err := f.Config(t.Context(), ocispec.Descriptor{}, []byte(config))
 			if err != nil || string(got) != want {
 				t.Fatalf("error %v, config is\n%s\nwant\n%s", err, got, want)
 			}
-			again, err := f.Config(t.Context(), got)
+			again, err := f.Config(t.Context(), ocispec.Descriptor{}, got)
 			if err != nil || string(again) != want {
 				t.Errorf("the second time: error %v, config is\n%s", err, again)
 			}
@@ -54,7 +56,7 @@ func TestConfigThatIsNotOneIsAnErrorOrLeftAlone(t *testing.T) {
 		`{"history":[{"Created":"2024-01"}]}`: false, // others take it for created
 	} {
 		f := newFilter(t, filter.Defaults{}, "normalize-timestamps:config=true").(pipeline.ConfigFilter)
-		got, err := f.Config(t.Context(), []byte(config))
+		got, err := f.Config(t.Context(), ocispec.Descriptor{}, []byte(config))
 		if ok != (err == nil) || ok && string(got) != config {
 			t.Errorf("%s: error %v, became %s", config, err, got)
 		}
@@ -65,7 +67,7 @@ func TestClampLeavesAConfigTimeThatIsNone(t *testing.T) {
 	t.Parallel()
 	const config = `{"created":"long ago","history":[{"created":12}]}`
 	f := newFilter(t, filter.Defaults{}, "normalize-timestamps:config=true,mode=clamp").(pipeline.ConfigFilter)
-	if got, err := f.Config(t.Context(), []byte(config)); err != nil || string(got) != config {
+	if got, err := f.Config(t.Context(), ocispec.Descriptor{}, []byte(config)); err != nil || string(got) != config {
 		t.Errorf("error %v, became %s", err, got)
 	}
 }

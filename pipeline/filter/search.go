@@ -174,7 +174,7 @@ func (s *searcher) Done(l pipeline.LayerSeen) error {
 		f.here = l.DiffID
 	}
 	if f.here != "" {
-		f.changed = f.diffID != "" && f.diffID != f.here
+		f.changed = l.SourceDiffID != "" && l.SourceDiffID != f.here
 		f.diffID = f.here
 	}
 	return s.line.add(l.ID, f)

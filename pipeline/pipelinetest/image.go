@@ -18,6 +18,8 @@ type Image struct {
 	Compression pipeline.Compression
 	Layers      [][]byte // plain tars
 	Annotations map[string]string
+	Config      ocispec.ImageConfig
+	History     []ocispec.History // one for each layer when nil
 }
 
 // Image stores an image and describes its manifest.
@@ -30,7 +32,7 @@ func (s *Store) Image(t testing.TB, i Image) ocispec.Descriptor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := ocispec.Image{Platform: p, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
+	config := ocispec.Image{Platform: p, Config: i.Config, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Annotations: i.Annotations, Layers: []ocispec.Descriptor{}}
 	configType := ocispec.MediaTypeImageConfig
 	if i.Docker {
@@ -40,6 +42,9 @@ func (s *Store) Image(t testing.TB, i Image) ocispec.Descriptor {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(l))
 		config.History = append(config.History, ocispec.History{CreatedBy: "COPY <files> / # & more"})
 		m.Layers = append(m.Layers, s.Put(i.layerType(), Compress(t, i.Compression, l)))
+	}
+	if i.History != nil {
+		config.History = i.History
 	}
 	m.Config = s.PutJSON(t, configType, config)
 	desc := s.PutJSON(t, m.MediaType, m)
