@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,6 +124,26 @@ func (o FilterOptions) Int(key string) (v int64, ok bool, err error) {
 		return 0, true, Usage("filter option %s is %q; it takes a whole number", key, s)
 	}
 	return v, true, nil
+}
+
+// Size reads a number of bytes with a suffix k, m, g or t (powers of 1024);
+// absent is 0.
+func (o FilterOptions) Size(key string) (int64, error) {
+	s, ok := o[key]
+	if !ok {
+		return 0, nil
+	}
+	digits := strings.TrimRight(strings.TrimSuffix(strings.ToLower(s), "b"), "kmgt")
+	suffix := strings.TrimSuffix(strings.ToLower(s)[len(digits):], "b")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	bits := 10 * (1 + strings.Index("kmgt", suffix))
+	if suffix == "" {
+		bits = 0
+	}
+	if err != nil || n <= 0 || len(suffix) > 1 || n > math.MaxInt64>>bits {
+		return 0, Usage("filter option %s is %q; it takes a number of bytes, as in 100m", key, s)
+	}
+	return n << bits, nil
 }
 
 // Recompress reads RecompressOption.

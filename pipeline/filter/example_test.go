@@ -77,6 +77,13 @@ func ExampleKinds_exclude() {
 	// 0 bin/alias 3 bytes 2023-11-14T22:13:20Z
 }
 
+// What must not be in an image fails the run.
+func ExampleKinds_deny() {
+	show("deny:pattern=**/tool,max-size=1g")
+	// Output:
+	// deny refuses the layer: bin/tool matches pattern=**/tool
+}
+
 // Each image becomes a line; what there is to know costs no content.
 func ExampleKinds_inspect() {
 	dir, err := os.MkdirTemp("", "example")

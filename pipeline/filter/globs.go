@@ -53,6 +53,24 @@ func (g *globs) matchName(name string) bool {
 	return g.match(t) || t != p && g.match(p)
 }
 
+// which is the first pattern that matches a path; "" for none.
+func (g *globs) which(name string) string {
+	for _, p := range g.list {
+		if parseGlobs(p).match(name) {
+			return p
+		}
+	}
+	return ""
+}
+
+// whichName is which for a name as matchName takes it.
+func (g *globs) whichName(name string) string {
+	if p := g.which(tidy(name)); p != "" {
+		return p
+	}
+	return g.which(place(name))
+}
+
 // probe is a name that no pattern is made for: what matches it matches all.
 const probe = "\x01any\x01"
 

@@ -32,6 +32,14 @@ func TestMistakesAreUsageErrorsThatNameTheRemedy(t *testing.T) {
 		"search:pattern=x,format=json,script_friendly=yes": "give one",
 		"search:pattern=x":                                 "nowhere to print",
 		"search:patern=x":                                  "pattern",
+		"deny":                                             "needs a rule",
+		"deny:pattern=,allow=x":                            "needs a rule",
+		"deny:max-size=big":                                "as in 100m",
+		"deny:max-size=0":                                  "as in 100m",
+		"deny:max-size=9999999999999g":                     "as in 100m",
+		"deny:max-size=1kk":                                "as in 100m",
+		"deny:secrets=all":                                 "true or false",
+		"deny:patern=x":                                    "pattern",
 		"inspect":                                          "file=",
 		"inspect:file=":                                    "file=",
 		"inspect:file=/nowhere/at/all/x":                   "make it first",
@@ -67,6 +75,8 @@ func TestEqualEffectsHaveEqualKeysAndOthersDoNot(t *testing.T) {
 		{"normalize-timestamps", "normalize-timestamps:ts=7"},
 		{"normalize-timestamps:timestamp=3", "normalize-timestamps:mode=set,ts=+3,config=no"},
 		{"exclude:pattern=a,b", "exclude:pattern=b, ./a,b,"},
+		{"deny:pattern=a,b,max-size=2k", "deny:max-size=2048,secrets=no,pattern=b,a"},
+		{"deny:env=Token", "deny:env=TOKEN"},
 	} {
 		if key(same[0]) != key(same[1]) {
 			t.Errorf("%q and %q have the keys %q and %q", same[0], same[1], key(same[0]), key(same[1]))
@@ -76,6 +86,7 @@ func TestEqualEffectsHaveEqualKeysAndOthersDoNot(t *testing.T) {
 	for _, spec := range []string{
 		"normalize-timestamps", "normalize-timestamps:ts=0", "normalize-timestamps:mode=clamp",
 		"normalize-timestamps:config=true", "exclude:pattern=a", "exclude:pattern=a,b", "exclude:pattern=A",
+		"deny:secrets=true", "deny:pattern=a", "deny:env=a", "deny:user=a", "deny:pattern=a,allow=a", "deny:max-size=1m", "deny:max-size=1M,secrets=yes",
 	} {
 		if other, ok := seen[key(spec)]; ok {
 			t.Errorf("%q and %q share the key %q", spec, other, key(spec))
