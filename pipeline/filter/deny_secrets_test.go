@@ -158,6 +158,21 @@ func TestDenyDoesNotCryAtWhatOnlyLooksLikeASecret(t *testing.T) {
 	}
 }
 
+// The self-test of GnuTLS, which every Debian has, has a key that is none.
+func TestDenyKnowsTheKeysOfSelfTests(t *testing.T) {
+	t.Parallel()
+	key := keyPEM(t, "Ed25519")
+	lib := "usr/lib/x86_64-linux-gnu/libgnutls.so.30.34.3"
+	if why := denied(t, imageOf(t, tarOf(t, file(lib, key))), "deny:secrets=true"); why != "" {
+		t.Error(why)
+	}
+	for _, f := range []member{file("libgnutls.so.key/a", key), file(lib, "ghp_"+chance(alnum, 36))} {
+		if why := denied(t, imageOf(t, tarOf(t, f)), "deny:secrets=true"); why == "" {
+			t.Errorf("%s is let through", f.Name)
+		}
+	}
+}
+
 // A secret is found wherever in a large file it stands, however it is written.
 func TestDenyFindsASecretAtEveryPlaceOfALargeFile(t *testing.T) {
 	t.Parallel()

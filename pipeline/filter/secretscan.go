@@ -26,12 +26,13 @@ type secretScanner struct {
 	lines int64 // that ended before buf
 	found []foundSecret
 
+	base string     // last part of its name
 	file *loginFile // nil: its name says nothing
 	head []byte     // of that
 }
 
 func newSecretScanner(place string) *secretScanner {
-	return &secretScanner{buf: scanBuffers.Get().(*[scanSize]byte), table: literals(), file: loginFileOf(place)}
+	return &secretScanner{buf: scanBuffers.Get().(*[scanSize]byte), table: literals(), base: baseOf(place), file: loginFileOf(place)}
 }
 
 // release gives the buffer back.
@@ -86,7 +87,7 @@ func (s *secretScanner) scan(b []byte, end int) {
 			continue
 		}
 		for _, l := range s.table.ending[k] {
-			if l.matches(b, i) {
+			if l.matches(b, i) && !l.rule.knownIn(s.base) {
 				s.tell(l.rule.what, b[:i])
 			}
 		}
