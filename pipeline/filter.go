@@ -10,7 +10,7 @@ import (
 )
 
 // A Filter changes an image on its way, or looks at it. It implements one or
-// more of LayerFilter, ConfigFilter, Watcher and Finisher.
+// more of LayerFilter, ConfigFilter, Annotator, Watcher and Finisher.
 type Filter interface {
 	// Recipe identifies what the filter does to its input.
 	Recipe() Recipe
@@ -55,6 +55,14 @@ type LayerFilter interface {
 type ConfigFilter interface {
 	Filter
 	Config(ctx context.Context, image ocispec.Descriptor, config []byte) ([]byte, error)
+}
+
+// An Annotator rewrites the annotations of image manifests. It may change notes,
+// which is what the filters before it left, and returns what they are now. A
+// Docker manifest, which has none, becomes an OCI one when it gets some.
+type Annotator interface {
+	Filter
+	Annotations(ctx context.Context, image ocispec.Descriptor, notes map[string]string) (map[string]string, error)
 }
 
 // A Finisher has a say, or results to give, once all manifests are known and

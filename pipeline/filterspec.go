@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
@@ -27,7 +28,8 @@ type FilterOptions map[string]string
 //	NAME[:option=value[,option=value…]]
 //
 // A name's case, and whether it has _ or -, do not matter. A piece without "="
-// continues the value before it, comma included, so that pattern=a,b works.
+// continues the value before it, comma included, so that pattern=a,b works; so
+// does whatever a JSON array of strings needs to its end.
 func (ks FilterKinds) New(spec string) (Filter, error) {
 	name, rest, _ := strings.Cut(spec, ":")
 	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
@@ -53,27 +55,40 @@ func (ks FilterKinds) New(spec string) (Filter, error) {
 
 func (k FilterKind) parse(s string) (FilterOptions, error) {
 	opts := FilterOptions{}
-	last := ""
+	last, repeats := "", false
 	if strings.TrimSpace(s) == "" {
 		return opts, nil
 	}
 	for piece := range strings.SplitSeq(s, ",") {
 		key, value, ok := strings.Cut(piece, "=")
-		if !ok || last != "" && !k.knows(key) && !plainWord(key) {
+		if !ok || last != "" && (openList(opts[last]) || !k.knows(key) && !plainWord(key)) {
 			if last == "" {
 				return nil, Usage("Invalid filter option (missing =): %s", piece)
 			}
 			opts[last] += "," + piece
 			continue
 		}
-		name, err := k.option(strings.TrimSpace(key))
+		option, err := k.option(strings.TrimSpace(key))
+		if err != nil && repeats {
+			return nil, Usage("%s filter has no option %q; for another %s write %s=%s", k.Name, strings.TrimSpace(key), last, last, strings.TrimSpace(piece))
+		}
 		if err != nil {
 			return nil, err
 		}
-		opts[name] = strings.TrimSpace(value)
-		last = name
+		last, repeats = option.Name, option.Repeats
+		if before, again := opts[last]; again && repeats {
+			opts[last] = before + between + strings.TrimSpace(value)
+		} else {
+			opts[last] = strings.TrimSpace(value)
+		}
 	}
 	return opts, nil
+}
+
+// openList says whether a value is the beginning of a JSON array of strings.
+func openList(v string) bool {
+	v = v[strings.LastIndex(v, between)+1:]
+	return strings.HasPrefix(v, `["`) && !json.Valid([]byte(v))
 }
 
 func (k FilterKind) knows(key string) bool {
@@ -88,18 +103,31 @@ func plainWord(s string) bool {
 	return s != "" && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz_-") == ""
 }
 
-func (k FilterKind) option(key string) (string, error) {
+func (k FilterKind) option(key string) (Option, error) {
 	var known []string
 	for _, o := range k.Options {
 		if o.Name == key || slices.Contains(o.Aliases, key) {
-			return o.Name, nil
+			return o, nil
 		}
 		known = append(append(known, o.Name), o.Aliases...)
 	}
 	if near := Nearest(key, known); near != "" {
-		return "", Usage("%s filter has no option %q; did you mean %q?", k.Name, key, near)
+		return Option{}, Usage("%s filter has no option %q; did you mean %q?", k.Name, key, near)
 	}
-	return "", Usage("%s filter has no option %q; it takes %s", k.Name, key, strings.Join(known, ", "))
+	return Option{}, Usage("%s filter has no option %q; it takes %s", k.Name, key, strings.Join(known, ", "))
+}
+
+// between stands between the values of an option that repeats: no command line
+// can have it.
+const between = "\x00"
+
+// List reads an option that repeats; absent is nil.
+func (o FilterOptions) List(key string) []string {
+	s, ok := o[key]
+	if !ok {
+		return nil
+	}
+	return strings.Split(s, between)
 }
 
 // Bool reads an on/off option; absent is false.

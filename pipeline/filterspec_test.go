@@ -45,6 +45,26 @@ func TestFilterSpecification(t *testing.T) {
 	}
 }
 
+// An option that repeats keeps all its values, commas and arrays included; of
+// another the last one counts.
+func TestFilterOptionsThatRepeat(t *testing.T) {
+	t.Parallel()
+	var got pipeline.FilterOptions
+	ks := pipeline.FilterKinds{{Name: "f", Options: []pipeline.Option{{Name: "env", Repeats: true}, {Name: "user"}}, New: func(o pipeline.FilterOptions) (pipeline.Filter, error) {
+		got = o
+		return nil, nil
+	}}}
+	if _, err := ks.New(`f:env=A=1,2,user=x,env=B=,env=["a","user=b,c=d"],user=y`); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"A=1,2", "B=", `["a","user=b,c=d"]`}, got.List("env")); diff != "" || got["user"] != "y" || got.List("none") != nil {
+		t.Errorf("options are %q (-want +got):\n%s", got, diff)
+	}
+	if _, err := ks.New("f:env=A=1,B=2"); err == nil || !strings.Contains(err.Error(), "write env=B=2") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func TestFilterSpecificationErrors(t *testing.T) {
 	t.Parallel()
 	cases := map[string]string{

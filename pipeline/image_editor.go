@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ type imageEditor struct {
 	diffIDs []digest.Digest
 
 	removed []int // layers that were left out
-	zstd    bool  // a layer became zstd
+	oci     bool  // it got what a Docker manifest cannot say: zstd, annotations
 }
 
 func (e *imageEditor) edit(ctx context.Context) error {
@@ -50,6 +51,9 @@ func (e *imageEditor) edit(ctx context.Context) error {
 	for _, i := range slices.Backward(e.removed) {
 		layers = slices.Delete(layers, i, i+1)
 		e.diffIDs = slices.Delete(e.diffIDs, i, i+1)
+	}
+	if err := e.annotate(ctx, o); err != nil {
+		return err
 	}
 	if err := e.toOCI(o, layers); err != nil {
 		return err
@@ -109,7 +113,7 @@ func (e *imageEditor) layer(i int, entry *Object, desc ocispec.Descriptor) error
 	result := out.Result
 	result.MediaType = desc.MediaType
 	if out.compression != "" {
-		e.zstd = e.zstd || out.compression == Zstd
+		e.oci = e.oci || out.compression == Zstd
 		docker := dockerFamily(desc.MediaType) && out.compression != Zstd
 		result.MediaType = layerType(docker, out.compression)
 	}
@@ -155,10 +159,44 @@ func trimAnnotations(entry *Object, notes map[string]string) error {
 	return entry.Set("annotations", notes)
 }
 
-// toOCI turns a Docker manifest that got a zstd layer into an OCI one: Docker
-// has no media type for zstd that others know.
+// annotate lets the filters have their say about the manifest's annotations.
+func (e *imageEditor) annotate(ctx context.Context, o *Object) error {
+	if !e.image {
+		return nil
+	}
+	was := map[string]string{}
+	if raw := o.Get("annotations"); raw != nil {
+		if err := json.Unmarshal(raw, &was); err != nil {
+			return on(SourceSide, fmt.Errorf("annotations: %w", err))
+		}
+	}
+	now := map[string]string{}
+	maps.Copy(now, was)
+	for _, f := range e.run.filters {
+		f, ok := f.(Annotator)
+		if !ok {
+			continue
+		}
+		var err error
+		if now, err = f.Annotations(ctx, e.n.source, now); err != nil {
+			return on(FilterSide, err)
+		}
+	}
+	switch {
+	case maps.Equal(was, now):
+		return nil
+	case len(now) == 0:
+		o.Delete("annotations")
+		return nil
+	}
+	e.oci = true
+	return o.Set("annotations", now)
+}
+
+// toOCI turns a Docker manifest into an OCI one that got a zstd layer, for which
+// Docker has no media type that others know, or annotations.
 func (e *imageEditor) toOCI(o *Object, layers []*Object) error {
-	if !e.zstd || e.n.source.MediaType != MediaTypeDockerManifest {
+	if !e.oci || e.n.source.MediaType != MediaTypeDockerManifest {
 		return nil
 	}
 	e.n.Desc.MediaType = ocispec.MediaTypeImageManifest
@@ -206,7 +244,7 @@ func (e *imageEditor) config(ctx context.Context, o *Object) error {
 		e.n.Config = config
 		now.Digest, now.Size = digest.FromBytes(config), int64(len(config))
 	}
-	if now.Digest == e.m.Config.Digest && !e.zstd {
+	if now.Digest == e.m.Config.Digest && !e.oci {
 		return nil
 	}
 	if err := setDescriptor(desc, now); err != nil {

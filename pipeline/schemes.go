@@ -24,7 +24,9 @@ type Option struct {
 	Aliases []string
 	// Source and Sink say at which ends it has a meaning.
 	Source, Sink bool
-	Help         string
+	// Repeats: a filter takes it several times (FilterOptions.List).
+	Repeats bool
+	Help    string
 }
 
 // Schemes are the kinds of places that a program knows.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
 )
 
 // Config judges an image's config as it is where the filter stands.
@@ -21,6 +23,9 @@ func (d *deny) Config(_ context.Context, image ocispec.Descriptor, config []byte
 		} `json:"config"`
 	}
 	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("deny: config of image %s: %w", image.Digest, err)
+	}
+	if err := unambiguous(config); err != nil {
 		return nil, fmt.Errorf("deny: config of image %s: %w", image.Digest, err)
 	}
 	var b broken
@@ -41,6 +46,19 @@ func (d *deny) Config(_ context.Context, image ocispec.Descriptor, config []byte
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return config, b.err(d.names[image.Digest])
+}
+
+// unambiguous refuses a config in which another program could read another user
+// or environment.
+func unambiguous(config []byte) error {
+	o, err := pipeline.ParseObject(config)
+	if err != nil {
+		return err
+	}
+	if inner := o.Get("config"); inner != nil && string(inner) != "null" {
+		_, err = pipeline.ParseObject(inner)
+	}
+	return err
 }
 
 // deniedUser is the rule that a user, as USER in a Dockerfile has it, breaks.

@@ -77,6 +77,21 @@ func ExampleKinds_exclude() {
 	// 0 bin/alias 3 bytes 2023-11-14T22:13:20Z
 }
 
+// What an image says of how it runs is set, and the rest of its config stays as
+// it is written.
+func ExampleKinds_config() {
+	f, err := filter.Kinds(filter.Defaults{}).New(`config:user=app,unset-env=*TOKEN*,cmd=["/app","-v"]`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	was := `{"os": "linux", "config": {"Env": ["PATH=/bin","GH_TOKEN=x"], "User": ""}}`
+	is, err := f.(pipeline.ConfigFilter).Config(context.Background(), ocispec.Descriptor{}, []byte(was))
+	fmt.Println(string(is), err)
+	// Output:
+	// {"os": "linux", "config": {"Env":["PATH=/bin"],"User":"app","Cmd":["/app","-v"]}} <nil>
+}
+
 // What must not be in an image fails the run.
 func ExampleKinds_deny() {
 	show("deny:pattern=**/tool,max-size=1g")

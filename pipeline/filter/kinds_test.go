@@ -32,6 +32,13 @@ func TestMistakesAreUsageErrorsThatNameTheRemedy(t *testing.T) {
 		"search:pattern=x,format=json,script_friendly=yes": "give one",
 		"search:pattern=x":                                 "nowhere to print",
 		"search:patern=x":                                  "pattern",
+		"config":                                           "something to set",
+		"config:env=A":                                     "unset-env=A",
+		"config:label==x":                                  "NAME=VALUE",
+		"config:env=A=1,B=2":                               "for another env write env=B=2",
+		"config:workdir=app":                               "from the root",
+		`config:cmd=["a",1]`:                               "JSON array",
+		"config:users=x":                                   "did you mean \"user\"",
 		"deny":                                             "needs a rule",
 		"deny:pattern=,allow=x":                            "needs a rule",
 		"deny:max-size=big":                                "as in 100m",
@@ -77,6 +84,7 @@ func TestEqualEffectsHaveEqualKeysAndOthersDoNot(t *testing.T) {
 		{"exclude:pattern=a,b", "exclude:pattern=b, ./a,b,"},
 		{"deny:pattern=a,b,max-size=2k", "deny:max-size=2048,secrets=no,pattern=b,a"},
 		{"deny:env=Token", "deny:env=TOKEN"},
+		{"config:label=a=1,label=b=2,user=x", "config:user=x,labels=b=2,label=a=1"},
 	} {
 		if key(same[0]) != key(same[1]) {
 			t.Errorf("%q and %q have the keys %q and %q", same[0], same[1], key(same[0]), key(same[1]))
@@ -86,6 +94,7 @@ func TestEqualEffectsHaveEqualKeysAndOthersDoNot(t *testing.T) {
 	for _, spec := range []string{
 		"normalize-timestamps", "normalize-timestamps:ts=0", "normalize-timestamps:mode=clamp",
 		"normalize-timestamps:config=true", "exclude:pattern=a", "exclude:pattern=a,b", "exclude:pattern=A",
+		"config:user=", "config:cmd=", "config:env=a=1", "config:env=a=1,env=b=2", "config:env=b=2,env=a=1", "config:label=a=1", "config:unset-env=a",
 		"deny:secrets=true", "deny:pattern=a", "deny:env=a", "deny:user=a", "deny:pattern=a,allow=a", "deny:max-size=1m", "deny:max-size=1M,secrets=yes",
 	} {
 		if other, ok := seen[key(spec)]; ok {
