@@ -34,7 +34,7 @@ func (o *options) installOutput(flags *pflag.FlagSet) {
 func (o *options) installChoice(flags *pflag.FlagSet) {
 	o.missing = choice{value: string(pipeline.MissingPrune), allowed: words(pipeline.MissingPrune, pipeline.MissingFetch, pipeline.MissingFail)}
 	o.foreign = choice{value: string(pipeline.ForeignKeep), allowed: words(pipeline.ForeignKeep, pipeline.ForeignFetch, pipeline.ForeignSkip)}
-	o.attestations = choice{value: string(pipeline.AttestationsDrop), allowed: words(pipeline.AttestationsDrop, pipeline.AttestationsKeep)}
+	o.attestations = choice{value: string(pipeline.AttestationsDrop), allowed: words(pipeline.AttestationsDrop, pipeline.AttestationsKeep, pipeline.AttestationsNone)}
 	flags.StringVar(&o.os, "os", "", `Operating system of the image to take (default "linux")`)
 	flags.StringVar(&o.architecture, "architecture", "", `Architecture of the image to take (default "`+runtime.GOARCH+`")`)
 	flags.StringVar(&o.variant, "variant", "", "Variant of the architecture, as v7 of arm")
@@ -42,7 +42,7 @@ func (o *options) installChoice(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.allPlatforms, "all-platforms", false, "Take every image of an index, and the index")
 	flags.Var(&o.missing, "missing", "Images of an index that the source does not hold: prune, fetch or fail")
 	flags.Var(&o.foreign, "foreign", "Layers that are kept elsewhere by their URLs: keep, fetch or skip")
-	flags.Var(&o.attestations, "attestations", "Attestations of an image that was changed: drop or keep")
+	flags.Var(&o.attestations, "attestations", "Attestations of an image that was changed: drop or keep; none drops all")
 }
 
 func (o *options) installRegistry(flags *pflag.FlagSet) {

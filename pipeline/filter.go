@@ -10,7 +10,7 @@ import (
 )
 
 // A Filter changes an image on its way, or looks at it. It implements one or
-// more of LayerFilter, ConfigFilter, Annotator, Watcher and Finisher.
+// more of LayerFilter, ConfigFilter, Annotator, Chooser, Watcher and Finisher.
 type Filter interface {
 	// Recipe identifies what the filter does to its input.
 	Recipe() Recipe
@@ -63,6 +63,14 @@ type ConfigFilter interface {
 type Annotator interface {
 	Filter
 	Annotations(ctx context.Context, image ocispec.Descriptor, notes map[string]string) (map[string]string, error)
+}
+
+// A Chooser says what of the source comes along, before it is opened: nothing
+// else travels. So its place among the filters does not matter.
+type Chooser interface {
+	Filter
+	// Choose changes how the run goes. An error is the user's mistake.
+	Choose(o *Options) error
 }
 
 // A Finisher has a say, or results to give, once all manifests are known and

@@ -16,6 +16,9 @@ import (
 // the error then says which. Filters that are Finishers have their say before
 // Look returns.
 func Look(ctx context.Context, src Source, filters []Filter, opts Options) error {
+	if err := choose(filters, &opts); err != nil {
+		return err
+	}
 	r := newRun(filters, nil, opts)
 	r.opts.Below = r.below
 	graph, err := src.Open(ctx, r.opts.Query)

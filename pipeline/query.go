@@ -50,18 +50,20 @@ func ParseForeign(s string) (Foreign, error) {
 }
 
 // Attestations says what happens to the attestations of an image whose digest
-// changed. Those of an unchanged image always travel with it.
+// changed. Those of an unchanged image travel with it, but for
+// AttestationsNone.
 type Attestations string
 
 // The policies for attestations; the zero value is AttestationsDrop.
 const (
 	AttestationsDrop Attestations = "drop" // leave them out and say so
 	AttestationsKeep Attestations = "keep" // point them at the new digest
+	AttestationsNone Attestations = "none" // leave out all, those of unchanged images too
 )
 
 // ParseAttestations reads the value of --attestations.
 func ParseAttestations(s string) (Attestations, error) {
-	return oneOf("--attestations", s, AttestationsDrop, AttestationsKeep)
+	return oneOf("--attestations", s, AttestationsDrop, AttestationsKeep, AttestationsNone)
 }
 
 // oneOf returns s as one of the choices; "" stands for the first.

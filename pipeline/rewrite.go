@@ -116,9 +116,19 @@ func (w *rewriter) image(ctx context.Context, n *rewritten, depth int) error {
 // drop leaves out what speaks of an image whose digest changed or that was left
 // out itself: attestations, and artifacts by their subject. What speaks of
 // something that is not here says nothing wrong, and stays. To keep an
-// attestation is to point it at the new digest.
+// attestation is to point it at the new digest. Who wants no attestations gets
+// none.
 func (w *rewriter) drop(n *rewritten, subject digest.Digest, isAttestation bool) bool {
 	s := w.results[subject]
+	if isAttestation && !n.Root && w.run.opts.Attestations == AttestationsNone {
+		what := ocispec.Descriptor{Digest: subject}
+		if s != nil {
+			what = s.source
+		}
+		n.dropped = true
+		w.run.report.Dropped = append(w.run.report.Dropped, "the attestation of "+describe(what))
+		return true
+	}
 	if s == nil || !s.changed() && !s.dropped || !isAttestation && n.Root {
 		return false
 	}

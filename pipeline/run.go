@@ -23,6 +23,9 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		err = errors.Join(err, on(SinkSide, dst.Close()))
 		report.Duration = time.Since(start)
 	}()
+	if err := choose(filters, &opts); err != nil {
+		return report, err
+	}
 	r := newRun(filters, dst, opts)
 	opts.Below = r.below
 	if s, ok := dst.(Limited); ok {
@@ -83,6 +86,18 @@ type outcome struct {
 	unreadable error
 	// compression is what a recoded or rewritten layer is stored with.
 	compression Compression
+}
+
+// choose lets the filters say what of the source comes along.
+func choose(filters []Filter, opts *Options) error {
+	for _, f := range filters {
+		if c, ok := f.(Chooser); ok {
+			if err := c.Choose(opts); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func newRun(filters []Filter, dst Sink, opts Options) *run {

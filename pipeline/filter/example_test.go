@@ -92,6 +92,27 @@ func ExampleKinds_config() {
 	// {"os": "linux", "config": {"Env":["PATH=/bin"],"User":"app","Cmd":["/app","-v"]}} <nil>
 }
 
+// One image of an index comes along.
+func ExampleKinds_platforms() {
+	f, err := filter.Kinds(filter.Defaults{}).New("platforms:only=linux/arm64")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = pipeline.Run(context.Background(), exampleImage(), []pipeline.Filter{f}, pipelinetest.NewSink(), pipeline.Options{})
+	fmt.Println(f.Recipe().Key, err)
+	// Output:
+	// platforms:only=linux/arm64 <nil>
+}
+
+// All attestations stay behind.
+func ExampleKinds_attestations() {
+	f, err := filter.Kinds(filter.Defaults{}).New("attestations:mode=none")
+	fmt.Println(f.Recipe().Key, err)
+	// Output:
+	// attestations:mode=none <nil>
+}
+
 // What must not be in an image fails the run.
 func ExampleKinds_deny() {
 	show("deny:pattern=**/tool,max-size=1g")

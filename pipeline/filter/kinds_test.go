@@ -39,6 +39,11 @@ func TestMistakesAreUsageErrorsThatNameTheRemedy(t *testing.T) {
 		"config:workdir=app":                               "from the root",
 		`config:cmd=["a",1]`:                               "JSON array",
 		"config:users=x":                                   "did you mean \"user\"",
+		"platforms":                                        "only=linux/amd64",
+		"platforms:only=amd64//":                           "linux/arm64",
+		"platforms:only=linux/amd64,all=true":              "give one",
+		"attestations":                                     "mode=none",
+		"attestations:mode=split":                          "drop, keep, none",
 		"deny":                                             "needs a rule",
 		"deny:pattern=,allow=x":                            "needs a rule",
 		"deny:max-size=big":                                "as in 100m",
@@ -84,6 +89,7 @@ func TestEqualEffectsHaveEqualKeysAndOthersDoNot(t *testing.T) {
 		{"exclude:pattern=a,b", "exclude:pattern=b, ./a,b,"},
 		{"deny:pattern=a,b,max-size=2k", "deny:max-size=2048,secrets=no,pattern=b,a"},
 		{"deny:env=Token", "deny:env=TOKEN"},
+		{"platforms:only=linux/arm64", "platforms:platform=linux/aarch64"},
 		{"config:label=a=1,label=b=2,user=x", "config:user=x,labels=b=2,label=a=1"},
 	} {
 		if key(same[0]) != key(same[1]) {
