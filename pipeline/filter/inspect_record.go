@@ -38,11 +38,7 @@ func readInspectConfig(raw []byte) (inspectConfig, error) {
 	}
 	p := strings.Trim(strings.Join([]string{c.OS, c.Architecture, c.Variant}, "/"), "/")
 	out := inspectConfig{platform: p, layers: len(c.RootFS.DiffIDs)}
-	var entries []map[string]json.RawMessage
-	if json.Unmarshal(c.History, &entries) != nil {
-		return out, nil // a history is not needed, so a broken one is none
-	}
-	for _, e := range entries {
+	for _, e := range entriesOf(c.History) {
 		if string(e["empty_layer"]) == "true" {
 			continue
 		}
@@ -51,6 +47,12 @@ func readInspectConfig(raw []byte) (inspectConfig, error) {
 		})
 	}
 	return out, nil
+}
+
+// entriesOf reads a history. Nothing needs one, so a broken one is none.
+func entriesOf(raw json.RawMessage) (entries []map[string]json.RawMessage) {
+	_ = json.Unmarshal(raw, &entries)
+	return entries
 }
 
 func textOf(raw json.RawMessage) (s string) {

@@ -48,7 +48,7 @@ var secretForms = []secretRule{
 	},
 	{
 		what: "an AWS secret access key", literals: []string{"aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "SecretAccessKey", "secretAccessKey"}, inWord: true,
-		form: `^[A-Za-z_]+\\?["']?\s{0,8}(?:=>|[=:])\s{0,8}\\?["']?([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)`,
+		form: `^(?:aws_secret_access_key|AWS_SECRET_ACCESS_KEY|[Ss]ecretAccessKey)\\?["']?\s{0,8}(?:=>|[=:])\s{0,8}\\?["']?([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)`,
 	},
 	{
 		what: "a Google API key", literals: []string{"AIza"},
