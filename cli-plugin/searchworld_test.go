@@ -50,7 +50,7 @@ var oddLayers = [][]tar.Header{
 func makeOdd(ts *testscript.TestScript, _ bool, args []string) {
 	tag, err := name.NewTag(args[1])
 	ts.Check(err)
-	img := v1.Image(empty.Image)
+	var img v1.Image = empty.Image
 	for _, headers := range oddLayers {
 		// Plain, so that digests do not depend on a compressor.
 		img, err = mutate.AppendLayers(img, static.NewLayer(oddLayer(ts, headers), types.DockerUncompressedLayer))

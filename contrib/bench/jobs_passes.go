@@ -19,14 +19,14 @@ const (
 // slowRounds is how often jobs run whose peers take half a minute or more.
 const slowRounds = 3
 
-const passNote = "Each run is a process that makes one pass over all layers, one after another; reading the files from the page cache is in its time, and is the same for all."
+const passesNote = "Each run is a process that makes one pass over all layers, one after another; reading the files from the page cache is in its time, and is the same for all."
 
 // inflateJob reads all layers and keeps nothing.
 func (b *bench) inflateJob() job {
 	const klauspost, safe = "klauspost/compress", "occystrap without unsafe"
 	return b.passes(job{
 		name:  "inflate, one core",
-		note:  passNote + " Checksums are verified, nothing is hashed. Without unsafe: built with -tags purego.",
+		note:  passesNote + " Checksums are verified, nothing is hashed. Without unsafe: built with -tags purego.",
 		wants: []want{timesFaster(klauspost, inflateFactor), between(safe, klauspost, safeFactor)},
 	},
 		passing{name: ours, pkg: deflatePackage, bench: "Reader", cores: 1},
@@ -41,7 +41,7 @@ func (b *bench) transcodeJob() job {
 	const anew = "inflate, rewrite, compress at level 6"
 	return b.passes(job{
 		name: "set all times in gzip layers, one core", most: slowRounds,
-		note: passNote + " All contenders work out the digests of the old and the new tar and of the new layer, and come to the same two tars. " +
+		note: passesNote + " All contenders work out the digests of the old and the new tar and of the new layer, and come to the same two tars. " +
 			"The other one inflates and compresses with klauspost/compress, and has occystrap's own tar reader and writer between.",
 		wants: []want{timesFaster(anew, transcodeFactor), asSmallAs(b.checker.image.size(), transcodeShare)},
 	},
@@ -56,7 +56,7 @@ func (b *bench) parallelJob() job {
 	const one = "klauspost/compress, one stream"
 	return b.passes(job{
 		name: "compress at level 6, two cores", most: slowRounds,
-		note:  passNote + " The files are plain tars.",
+		note:  passesNote + " The files are plain tars.",
 		wants: []want{timesFaster(one, parallelFactor), asSmallAsOf(one, parallelShare)},
 	},
 		passing{name: ours, pkg: pgzipPackage, bench: "Writer", cores: 2, plain: true},

@@ -97,7 +97,7 @@ func (t *timeline) tell(blob ocispec.Descriptor, f *finding) error {
 	in := SearchPlace{Index: t.layer, Blob: blob, DiffID: f.diffID, Changed: f.changed}
 	if f.err != nil {
 		t.summary.Unreadable = append(t.summary.Unreadable, SearchUnread{Image: t.image, SearchPlace: in, Err: f.err})
-		return nil
+		return nil //nolint:nilerr // it is told with the others, and the search goes on
 	}
 	out := SearchedLayer{Image: t.image, SearchPlace: in, Matches: f.matches, Hides: t.hide(&f.trace)}
 	for i := range f.matches {

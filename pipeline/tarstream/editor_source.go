@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 )
 
 const (
@@ -39,7 +40,7 @@ func (a *asking) fill(n int) error {
 		}
 		a.have, a.end = region, len(region) < missing
 		if len(had) > 0 {
-			a.have = append(had, region...)
+			a.have = slices.Concat(had, region)
 		}
 	}
 	if len(a.have) < n {

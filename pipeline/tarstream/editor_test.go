@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/occystrap/occystrap/pipeline/tarstream"
@@ -126,7 +127,7 @@ func TestEditorSaysWhatNeedsContent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in := append(samples(t)["ustar"], make([]byte, 100_000)...)
+			in := slices.Concat(samples(t)["ustar"], make([]byte, 100_000))
 			if _, err := splice(t, in, 0, f); !errors.Is(err, tarstream.ErrNeedsContent) {
 				t.Error(err)
 			}

@@ -43,12 +43,11 @@ func bit(b bool) uint64 {
 	return 0
 }
 
-func (s *bitStream) stored(final bool, p []byte) *bitStream {
+func (s *bitStream) stored(final bool, p []byte) {
 	s.bits(bit(final), 1).bits(0, 2).align(0)
 	s.b = binary.LittleEndian.AppendUint16(s.b, uint16(len(p)))
 	s.b = binary.LittleEndian.AppendUint16(s.b, ^uint16(len(p)))
 	s.b = append(s.b, p...)
-	return s
 }
 
 // A coder writes the symbols of a block.
@@ -118,10 +117,10 @@ func (c *coder) literal(v byte) *coder {
 	return c
 }
 
-// symbol writes one of the literals and lengths, with extra bits.
-func (c *coder) symbol(v int, extra uint64, n uint) *coder {
+// symbol writes one of the literals and lengths, with n extra bits that are 0.
+func (c *coder) symbol(v int, n uint) *coder {
 	c.word(c.lw[v], uint(c.lit[v]))
-	c.bits(extra, n)
+	c.bits(0, n)
 	return c
 }
 
@@ -132,7 +131,7 @@ func (c *coder) distance(v int, extra uint64, n uint) *coder {
 	return c
 }
 
-func (c *coder) end() *bitStream { return c.symbol(256, 0, 0).bitStream }
+func (c *coder) end() *bitStream { return c.symbol(256, 0).bitStream }
 
 // member is the gzip member with the stream and these plain bytes.
 func (s *bitStream) member(plain []byte) []byte {

@@ -38,10 +38,10 @@ type decoder struct {
 // Why no access needs a check: the loop goes on only with fastMargin bytes (or
 // the zeros behind the end) to load; it writes before limit+outPad; a match's
 // source is compared with start before it is read.
-func (d *decoder) fast(limit int) stop {
+func (d *decoder) fast(limit int) stop { //nolint:funlen // one loop, whose variables stay in registers
 	in, out, tab := d.in, d.out, d.tab
 	ip, bb, bn, op := d.ip, d.bb, d.bn, d.op
-	inLimit := d.input.limit
+	inLimit := d.inLimit
 	special := max(d.start, d.cutEnd, d.dirtyEnd)
 	why := atLimit
 	if ip >= inLimit {

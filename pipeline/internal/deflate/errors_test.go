@@ -74,7 +74,7 @@ func noGoroutines(t *testing.T, before int) {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // a goroutine that ends tells nobody
 	}
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }

@@ -194,6 +194,6 @@ func (t *transcoder) hashTo(end int, inclusive bool) {
 	})
 	t.hashed = end
 	if len(j.old) > 0 || len(j.pieces) > 1 {
-		t.hasher.jobs <- j
+		t.jobs <- j
 	}
 }

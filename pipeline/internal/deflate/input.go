@@ -25,12 +25,12 @@ const (
 // bb holds the next bn bits and, above them, either zeros or the bits that
 // follow; ip is the byte that is loaded next.
 type input struct {
-	src   io.Reader
-	in    []byte // data, then inputPad bytes: zeros once the stream has ended
-	end   int    // of the data
-	base  int64  // of in[0] in the stream
-	eof   bool
-	limit int // the hot loop runs while ip is before it
+	src     io.Reader
+	in      []byte // data, then inputPad bytes: zeros once the stream has ended
+	end     int    // of the data
+	base    int64  // of in[0] in the stream
+	eof     bool
+	inLimit int // the hot loop runs while ip is before it
 
 	ip     int
 	bb, bn uint64
@@ -102,11 +102,11 @@ func (r *input) fill(keep int64) error {
 	room := r.in[r.end : len(r.in)-inputPad]
 	n, err := readSome(r.src, room)
 	r.end += n
-	r.limit = r.end - fastMargin
+	r.inLimit = r.end - fastMargin
 	if err == io.EOF { //nolint:errorlint // an error that wraps it is a source that was cut
 		r.eof, err = true, nil
 		clear(r.in[r.end : r.end+inputPad])
-		r.limit = r.end
+		r.inLimit = r.end
 	}
 	r.seek(r.bit()) // what was loaded may have been from behind the data
 	return err

@@ -145,7 +145,7 @@ func (c chunks) Read(p []byte) (int, error) {
 
 // check transcodes in with the edits of a seed and compares with the model. It
 // says whether it came to that.
-func check(t testing.TB, name string, in, plain []byte, seed uint64) (deflate.Result, bool) {
+func check(t testing.TB, name string, in, plain []byte, seed uint64) bool {
 	t.Helper()
 	var out bytes.Buffer
 	s := newScript(seed, plain)
@@ -157,7 +157,7 @@ func check(t testing.TB, name string, in, plain []byte, seed uint64) (deflate.Re
 		if aerr == nil || aerr.Error() != err.Error() {
 			t.Fatalf("%s seed %d: %v; in pieces: %v", name, seed, err, aerr)
 		}
-		return res, false
+		return false
 	}
 	if err != nil || aerr != nil {
 		t.Fatalf("%s seed %d: %v; in pieces: %v", name, seed, err, aerr)
@@ -172,7 +172,7 @@ func check(t testing.TB, name string, in, plain []byte, seed uint64) (deflate.Re
 	if !bytes.Equal(out.Bytes(), again.Bytes()) {
 		t.Fatalf("%s seed %d: other bytes when the input comes in pieces", name, seed)
 	}
-	return res, true
+	return true
 }
 
 // same reads out with other inflaters and compares with want and the result.

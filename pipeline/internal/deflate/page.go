@@ -28,7 +28,7 @@ type page struct {
 func (p *page) init() {
 	p.edits = newWindow()
 	p.marks = make([]uint8, (pageSize+outPad)/perByte+dirtyPad)
-	p.hasher.start()
+	p.start()
 }
 
 // patch puts new bytes in the place of those at an index of the window.
@@ -93,10 +93,10 @@ func (t *transcoder) slide(decided, keep int) error {
 	if t.plain() > t.opt.Limit {
 		return ErrLimit
 	}
-	next := t.hasher.buffer()
+	next := t.buffer()
 	n := copy(next, t.out[keep:t.op])
 	t.hashTo(decided, false)
-	t.hasher.giveBack(t.out)
+	t.giveBack(t.out)
 	t.out = next
 	if t.dirtyEnd > keep {
 		copy(t.edits, t.edits[keep:min(t.op, t.dirtyEnd)])

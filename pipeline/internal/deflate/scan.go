@@ -140,7 +140,7 @@ func (t *transcoder) readCoded(b *block) error {
 			if ended || err != nil {
 				return err
 			}
-			if !t.eof && t.ip >= t.limit {
+			if !t.eof && t.ip >= t.inLimit {
 				continue
 			}
 		}

@@ -106,8 +106,17 @@ func compressors() []compressor {
 	add("flushed", flushed)
 	add("members", members)
 	for _, tool := range [][]string{
-		{"gzip", "-1"}, {"gzip", "-9"}, {"pigz", "-6"}, {"pigz", "-p1", "-1"}, {"pigz", "-Hn", "-H", "-3"}, {"pigz", "-i", "-b128"},
-		{"pigz", "-11"}, {"igzip", "-0"}, {"igzip", "-1"}, {"igzip", "-3"}, {"zopfli", "-c", "--i1"},
+		{"gzip", "-1"},
+		{"gzip", "-9"},
+		{"pigz", "-6"},
+		{"pigz", "-p1", "-1"},
+		{"pigz", "-Hn", "-H", "-3"},
+		{"pigz", "-i", "-b128"},
+		{"pigz", "-11"},
+		{"igzip", "-0"},
+		{"igzip", "-1"},
+		{"igzip", "-3"},
+		{"zopfli", "-c", "--i1"},
 	} {
 		all = append(all, compressor{
 			name: fmt.Sprint(tool),

@@ -133,8 +133,9 @@ func buildTable(tab, sub []uint32, lens []uint8, a *alphabet) bool {
 		fill(tab, entryExceptional)
 		return true
 	case c.n == 1 && c.count[1] == 1:
+		fill(tab, entryExceptional)
 		for i := 0; i < len(tab); i += 2 {
-			tab[i], tab[i+1] = a.entry(c.sorted[0], 1), entryExceptional
+			tab[i] = a.entry(c.sorted[0], 1)
 		}
 		return true
 	case space != 1<<maxCodeBits:

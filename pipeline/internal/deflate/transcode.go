@@ -111,9 +111,9 @@ type transcoder struct {
 func newTranscoder(dst io.Writer, src io.Reader, p Patcher, opt Options) *transcoder {
 	t := &transcoder{opt: opt, patcher: p, held: forever}
 	t.input = newInput(src)
-	t.page.init()
-	t.decoder.out, t.decoder.dirty = t.page.buffer(), t.page.marks
-	t.output.w = newBitWriter(dst)
+	t.init()
+	t.out, t.dirty = t.buffer(), t.marks
+	t.w = newBitWriter(dst)
 	if opt.Limit == 0 {
 		t.opt.Limit = forever
 	}

@@ -95,7 +95,7 @@ func (t *transcoder) writeTail(it *item) error {
 		return err
 	}
 	t.hashTo(int(it.pos-t.base0), true)
-	s := t.hasher.checksums()
+	s := t.checksums()
 	if m := it.member; s.old != m.sum {
 		return corrupt(it.end>>3-memberTrailer, "the checksum of the plain bytes")
 	}

@@ -42,7 +42,7 @@ var chunks = sync.Pool{New: func() any {
 
 // newChunk is the first one of a stream: it has no dictionary.
 func newChunk(level int, stopped *atomic.Bool) *chunk {
-	c := chunks.Get().(*chunk) //nolint:errcheck // the pool holds nothing else
+	c := chunks.Get().(*chunk)
 	c.level, c.stopped = level, stopped
 	c.last, c.dict, c.end, c.out, c.err = false, 0, 0, nil, nil
 	return c
@@ -75,7 +75,7 @@ func (c *chunk) compress() {
 	if !c.stopped.Load() {
 		d := newDeflater(c.level)
 		c.err = d.deflate(c.buf[:c.dict], c.buf[c.dict:c.end], c.last)
-		c.out = append(c.buf[:0], d.out...)
+		c.out = append(c.buf[:0], d.out...) //nolint:gocritic // the input's buffer holds the output
 		d.free()
 	}
 	c.done <- struct{}{}

@@ -37,14 +37,14 @@ func binaries(n int) []byte {
 	ops := []string{"\x48\x8b\x05", "\xe8", "\x48\x89\xc7", "\x0f\x1f\x44\x00\x00", "\x48\x8d\x3d", "\xc3\x90"}
 	b := make([]byte, 0, n+8192)
 	for len(b) < n {
-		switch k := r.IntN(40); {
-		case k == 0:
+		switch r.IntN(40) {
+		case 0:
 			b = append(b, make([]byte, r.IntN(4096))...)
-		case k == 1:
+		case 1:
 			for range r.IntN(4096) {
 				b = append(b, byte(r.Uint32()))
 			}
-		case k == 2:
+		case 2:
 			for i := range r.IntN(500) {
 				b = binary.LittleEndian.AppendUint64(b, uint64(0x400000+i*48))
 			}

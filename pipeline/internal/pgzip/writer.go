@@ -77,7 +77,7 @@ func (z *Writer) Write(p []byte) (int, error) {
 		}
 		m := z.filling.fill(p[n:])
 		z.sum = crc32.Update(z.sum, crc32.IEEETable, p[n:n+m])
-		z.size += uint32(m) //nolint:gosec // modulo 2^32, see above
+		z.size += uint32(m)
 		n += m
 	}
 	return n, z.err

@@ -69,7 +69,7 @@ func (d *decoding) frame() (bool, error) {
 	d.before = mark{}
 	if h.HasFCS {
 		start := d.e.pos
-		d.sized = &unit{f: d.f, start: start, end: start + int64(h.FrameContentSize), stored: raw, first: true, last: true} //nolint:gosec // bounded by source.header
+		d.sized = &unit{f: d.f, start: start, end: start + int64(h.FrameContentSize), stored: raw, first: true, last: true}
 		if err := d.e.push(d.sized); err != nil {
 			return false, err
 		}

@@ -104,7 +104,7 @@ func (o *output) boundary() error {
 	// has now (RFC 8878, 3.1.1).
 	end := []byte{1, 0, 0}
 	if f.summed {
-		end = binary.LittleEndian.AppendUint32(end, uint32(f.sum.sum())) //nolint:gosec // the low four bytes are wanted
+		end = binary.LittleEndian.AppendUint32(end, uint32(f.sum.sum()))
 	}
 	_, err := o.Write(end)
 	return err

@@ -16,8 +16,6 @@ const (
 	// maxHeader is the longest frame header: magic number, descriptor, window,
 	// dictionary ID, content size (RFC 8878, 3.1.1.1).
 	maxHeader = 4 + 1 + 1 + 4 + 8
-	// skippableHeader is the magic number and the size (RFC 8878, 3.1.2).
-	skippableHeader = 8
 	// maxBlock is Block_Maximum_Size (RFC 8878, 3.1.1.2.4); a smaller window
 	// makes it smaller, which the decoder sees to.
 	maxBlock = 128 << 10

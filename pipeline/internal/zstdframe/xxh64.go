@@ -30,7 +30,7 @@ func (x *xxh64) write(p []byte) {
 		x.lanes[0] += prime1 // wraps around
 		x.lanes[3] -= prime1
 	}
-	have := int(x.n % stripe) //nolint:gosec // below 32
+	have := int(x.n % stripe)
 	x.n += uint64(len(p))
 	if have > 0 {
 		n := copy(x.rest[have:], p)

@@ -78,7 +78,7 @@ func (s *Sink) encoding(l pipeline.Layer) (plan pipeline.Plan, recoded bool) {
 	}
 	claimed := pipeline.LayerCompression(l.Blob.MediaType)
 	plan.Encoding.Recompress = s.recompress
-	switch s.compression {
+	switch s.compression { //nolint:exhaustive // what is claimed is one of them
 	case "":
 		plan.IfPlain = pipeline.Gzip
 		return plan, claimed == pipeline.Plain
