@@ -16,7 +16,7 @@ import (
 func (r *resolver) oneImage(ctx context.Context, desc ocispec.Descriptor, raw []byte) (*node, error) {
 	children, err := parseIndex(desc, raw)
 	if err != nil {
-		return nil, err
+		return nil, r.q.faulty(FaultManifestFormat, desc.Digest, err)
 	}
 	images, err := r.images(ctx, children, 0)
 	if err != nil {
@@ -35,6 +35,9 @@ func (r *resolver) oneImage(ctx context.Context, desc ocispec.Descriptor, raw []
 			Root{Names: r.names, Desc: desc}.name(), list(images), describe(best)))
 	}
 	n, err := r.child(ctx, best, 0)
+	if n == nil && err == nil && r.q.Faults != nil {
+		return nil, errFaulty
+	}
 	if n == nil && err == nil {
 		err = fmt.Errorf("%s: %w", describe(best), ErrNotFound)
 	}
@@ -87,16 +90,19 @@ func (r *resolver) platformOf(ctx context.Context, desc ocispec.Descriptor) (*oc
 		return nil, err
 	}
 	m, err := parseManifest(desc, raw)
+	if err == nil {
+		err = m.typeFault(desc)
+	}
 	if err != nil || !isImageConfig(m.Config.MediaType) {
 		return nil, err
 	}
-	config, err := r.blob(ctx, r.content, "config", m.Config)
+	config, err := r.blob(ctx, r.content, "config", m.Config, desc.Digest)
 	if err != nil {
 		return nil, err
 	}
-	c, image, err := readImageConfig(m, config)
-	if err != nil || !image || c.OS == "" {
-		return nil, err
+	c, image, faults := readImageConfig(m, config)
+	if len(faults) > 0 || !image || c.OS == "" {
+		return nil, firstOf(faults)
 	}
 	return &c.Platform, nil
 }

@@ -70,7 +70,7 @@ func (w *sinkWriter) Write(p []byte) (int, error) {
 
 // limited bounds the plain bytes of a layer; its errors are the source's, whose
 // bytes do not decode.
-func (t *transfer) limited(r io.Reader) io.Reader {
+func (t *transfer) limited(r io.Reader) *limitReader {
 	return &limitReader{r: r, left: t.run.limits.Layer, limit: t.run.limits.Layer}
 }
 

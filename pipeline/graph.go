@@ -38,11 +38,12 @@ func newResolved(nodes []*node, q Query, origin string, closer func() error) (*r
 			l := n.layer(i, desc, q, origin)
 			l.Parents = slices.Clip(below)
 			below = append(below, l)
-			if err := desc.Digest.Validate(); err != nil {
-				return nil, fmt.Errorf("layer %d of manifest %s: %w", i, n.Desc.Digest, err)
-			}
-			if desc.Size < 0 {
-				return nil, fmt.Errorf("layer %d of manifest %s: %w: size %d", i, n.Desc.Digest, ErrDigest, desc.Size)
+			if err := layerFault(desc); err != nil {
+				err = fmt.Errorf("layer %d of manifest %s: %w", i, n.Desc.Digest, err)
+				if err := q.Fault(FaultLayerDescriptor, n.Desc.Digest, err); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			if k := keyOf(l, true); !seen[k] {
 				seen[k] = true

@@ -34,6 +34,10 @@ type Query struct {
 	// Events receives what the user should know (a platform that was left
 	// out).
 	Events Events
+	// Faults, where it is set, is told what is wrong with manifests and configs;
+	// they are then read as far as they can be. It is for commands that judge an
+	// image: the graph may be written nowhere.
+	Faults func(Fault)
 	// Limits bound what a hostile source may make us hold. The zero value
 	// stands for the defaults.
 	Limits Limits
@@ -113,7 +117,8 @@ type Layer struct {
 
 // Content is a place that holds blobs by their digest.
 type Content interface {
-	// Fetch returns a whole small blob (a manifest or config), verified.
+	// Fetch returns a whole small blob (a manifest or config), verified. Bytes
+	// that are not those promised may come along with ErrDigest.
 	// ErrNotFound says that the place does not hold it.
 	Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
 	// Holds says whether the blob could be opened, without reading it. A place

@@ -145,16 +145,31 @@ func (t *transfer) onlyLook(ctx context.Context) error {
 		return err
 	}
 	defer raw.Close()
-	plain, _, err := codec.NewReader(raw)
+	plain, came, err := codec.NewReader(raw)
 	if err != nil {
-		return on(SourceSide, err)
+		return on(SourceSide, orDigest(raw, err))
 	}
 	defer plain.Close()
-	if err := t.read(t.limited(plain), chain); err != nil {
-		return err
+	limited := t.limited(plain)
+	if err := t.read(limited, chain); err != nil {
+		return orDigest(raw, err)
 	}
 	t.out.How = HowRead
+	t.run.watchStored(t.layer, Stored{Compression: came, Members: codec.Members(plain), Plain: limited.limit - limited.left})
 	_, err = io.Copy(io.Discard, raw) // the digest counts at the end
+	return err
+}
+
+// orDigest is why the bytes of a layer make no sense: they may not be those that
+// were promised.
+func orDigest(raw io.Reader, err error) error {
+	var side *Error
+	if errors.As(err, &side) && side.Side == FilterSide || errors.Is(err, ErrLimit) {
+		return err
+	}
+	if _, derr := io.Copy(io.Discard, raw); errors.Is(derr, ErrDigest) {
+		return on(SourceSide, derr)
+	}
 	return err
 }
 

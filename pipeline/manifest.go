@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -64,10 +65,15 @@ func parseManifest(desc ocispec.Descriptor, raw []byte) (m imageManifest, err er
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return m, fmt.Errorf("%s: %w", what, err)
 	}
-	if m.MediaType != "" && m.MediaType != desc.MediaType {
-		return m, fmt.Errorf("%s: it says %q, its descriptor says %q", what, m.MediaType, desc.MediaType)
-	}
 	return m, nil
+}
+
+// typeFault says that a manifest names another type than its descriptor.
+func (m imageManifest) typeFault(desc ocispec.Descriptor) error {
+	if m.MediaType != "" && m.MediaType != desc.MediaType {
+		return fmt.Errorf("manifest %s: it says %q, its descriptor says %q", desc.Digest, m.MediaType, desc.MediaType)
+	}
+	return nil
 }
 
 // parseIndex reads the entries of an index or manifest list.
@@ -103,69 +109,99 @@ func (r *resolver) manifest(ctx context.Context, c Content, desc ocispec.Descrip
 	}
 	m, err := parseManifest(desc, raw)
 	if err != nil {
+		return nil, r.q.faulty(FaultManifestFormat, desc.Digest, err)
+	}
+	if err := r.q.Fault(FaultManifestType, desc.Digest, m.typeFault(desc)); err != nil {
 		return nil, err
 	}
 	n := &node{Manifest: Manifest{Desc: desc, Raw: raw}, content: c, layers: m.Layers}
-	if n.Config, err = r.blob(ctx, c, "config", m.Config); err != nil {
+	if n.Config, err = r.config(ctx, c, desc, m.Config); err != nil {
 		return nil, err
 	}
 	for _, l := range m.Layers {
-		if isForeign(l) {
-			continue
-		}
-		held, err := c.Holds(ctx, l)
-		if err != nil {
+		if err := r.holds(ctx, c, desc, l); err != nil {
 			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
 		}
-		if !held {
-			return nil, fmt.Errorf("layer %s: %w", l.Digest, ErrNotFound)
-		}
 	}
-	if err := n.readConfig(m); err != nil {
+	if err := r.q.tell(desc.Digest, n.readConfig(m)); err != nil {
 		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
 	}
 	return r.add(n), nil
 }
 
+// config reads the config of a manifest; nil where it cannot be had and that is
+// told as a fault.
+func (r *resolver) config(ctx context.Context, c Content, of, desc ocispec.Descriptor) ([]byte, error) {
+	if err := desc.Digest.Validate(); err != nil {
+		return nil, r.q.Fault(FaultConfigDescriptor, of.Digest, fmt.Errorf("config %s: %w", desc.Digest, err))
+	}
+	raw, err := r.blob(ctx, c, "config", desc, of.Digest)
+	if errors.Is(err, ErrNotFound) {
+		err = r.q.Fault(FaultMissing, of.Digest, err)
+	}
+	return raw, err
+}
+
+// holds checks that a layer is there, if it has to be.
+func (r *resolver) holds(ctx context.Context, c Content, of, l ocispec.Descriptor) error {
+	if isForeign(l) || r.q.Faults != nil && layerFault(l) != nil { // told later
+		return nil
+	}
+	held, err := c.Holds(ctx, l)
+	if err == nil && !held {
+		err = r.q.Fault(FaultMissing, of.Digest, fmt.Errorf("layer %s: %w", l.Digest, ErrNotFound))
+		if err != nil {
+			return ErrNotFound
+		}
+	}
+	return err
+}
+
 // readConfig tells an image from an artifact, and finds its diff IDs.
-func (n *node) readConfig(m imageManifest) error {
-	config, image, err := readImageConfig(m, n.Config)
-	if err != nil || !image {
-		return err
+func (n *node) readConfig(m imageManifest) []Fault {
+	config, image, faults := readImageConfig(m, n.Config)
+	if !image {
+		return faults
 	}
 	n.image, n.diffIDs = true, config.RootFS.DiffIDs
 	if n.Desc.Platform == nil && config.OS != "" {
 		n.Desc.Platform = &config.Platform
 	}
-	return nil
+	return faults
 }
 
 // readImageConfig reads the config of a manifest; image is false for an
-// artifact, whose config may be anything.
-func readImageConfig(m imageManifest, raw []byte) (c imageConfig, image bool, err error) {
+// artifact, whose config may be anything. Whatever is wrong, there is a diff ID
+// for each layer, "" for one that is unknown.
+func readImageConfig(m imageManifest, raw []byte) (c imageConfig, image bool, faults []Fault) {
 	if !isImageConfig(m.Config.MediaType) {
 		return c, false, nil
 	}
-	fileSystem := false
+	fileSystem := len(m.Layers) == 0
 	for _, l := range m.Layers {
 		fileSystem = fileSystem || !isOpaque(l.MediaType)
 	}
-	if _, err := ParseObject(raw); err != nil {
-		return c, false, err
+	_, err := ParseObject(raw)
+	if err == nil {
+		err = json.Unmarshal(raw, &c)
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return c, false, err
+	if err != nil {
+		c = imageConfig{}
+		faults = append(faults, Fault{Kind: FaultConfigFormat, Err: err})
 	}
-	if len(m.Layers) > 0 && !fileSystem {
-		return c, false, nil // an attestation or a signature
+	if !fileSystem {
+		return c, false, faults // an attestation or a signature
 	}
-	if len(c.RootFS.DiffIDs) != len(m.Layers) {
-		return c, false, fmt.Errorf("%d diff IDs for %d layers", len(c.RootFS.DiffIDs), len(m.Layers))
+	if have := len(c.RootFS.DiffIDs); err == nil && have != len(m.Layers) {
+		faults = append(faults, Fault{Kind: FaultLayerCount, Err: fmt.Errorf("%d diff IDs for %d layers", have, len(m.Layers))})
 	}
-	for _, d := range c.RootFS.DiffIDs {
-		if err := d.Validate(); err != nil {
-			return c, false, fmt.Errorf("diff ID %q: %w", strings.ToValidUTF8(d.String(), "?"), err)
+	ids := make([]digest.Digest, len(m.Layers))
+	for i := range copy(ids, c.RootFS.DiffIDs) {
+		if err := ids[i].Validate(); err != nil {
+			faults = append(faults, Fault{Kind: FaultDiffID, Err: fmt.Errorf("diff ID %q: %w", strings.ToValidUTF8(ids[i].String(), "?"), err)})
+			ids[i] = ""
 		}
 	}
-	return c, true, nil
+	c.RootFS.DiffIDs = ids
+	return c, true, faults
 }

@@ -31,12 +31,18 @@ type ResolveOptions struct {
 // the caller still has to.
 func Resolve(ctx context.Context, content Content, roots []Root, q Query, opts ResolveOptions, closer func() error) (Graph, error) {
 	r := &resolver{content: content, q: q, opts: opts, limits: q.Limits.WithDefaults(), nodes: map[digest.Digest]*node{}}
+	told := false // in place of an image there is a fault
 	for _, root := range r.fitting(roots) {
-		if err := r.root(ctx, root); err != nil {
+		err := r.root(ctx, root)
+		if errors.Is(err, ErrDigest) {
+			err = q.faulty(FaultManifestDigest, root.Desc.Digest, err)
+		}
+		if err != nil && !errors.Is(err, errFaulty) {
 			return nil, fmt.Errorf("%s: %w", root.name(), err)
 		}
+		told = told || err != nil
 	}
-	if len(r.order) == 0 {
+	if len(r.order) == 0 && !told {
 		return nil, fmt.Errorf("no image: %w", ErrNotFound)
 	}
 	return newResolved(r.order, q, opts.Origin, closer)
@@ -126,12 +132,13 @@ func (r *resolver) fetch(ctx context.Context, c Content, desc ocispec.Descriptor
 	if r.fetched++; r.fetched > r.limits.Manifests {
 		return nil, fmt.Errorf("more than %d manifests: %w", r.limits.Manifests, ErrLimit)
 	}
-	return r.blob(ctx, c, "manifest", desc)
+	return r.blob(ctx, c, "manifest", desc, desc.Digest)
 }
 
-// blob reads a small blob and checks its digest, whatever the Content promises.
-func (r *resolver) blob(ctx context.Context, c Content, what string, desc ocispec.Descriptor) ([]byte, error) {
-	what += " " + desc.Digest.String()
+// blob reads a small blob of a manifest, or the manifest, and checks its digest,
+// whatever the Content promises.
+func (r *resolver) blob(ctx context.Context, c Content, kind string, desc ocispec.Descriptor, of digest.Digest) ([]byte, error) {
+	what := kind + " " + desc.Digest.String()
 	if err := desc.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -139,14 +146,23 @@ func (r *resolver) blob(ctx context.Context, c Content, what string, desc ocispe
 		return nil, err
 	}
 	raw, err := c.Fetch(ctx, desc)
-	if err != nil {
+	if err != nil && (r.q.Faults == nil || raw == nil || !errors.Is(err, ErrDigest)) {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
+	digestFault, sizeFault := FaultConfigDigest, FaultConfigSize
+	if kind == "manifest" {
+		digestFault, sizeFault = FaultManifestDigest, FaultManifestDigest
+	}
 	if got := desc.Digest.Algorithm().FromBytes(raw); got != desc.Digest {
-		return nil, DigestError(what, desc.Digest, got)
+		if err := r.q.Fault(digestFault, of, DigestError(what, desc.Digest, got)); err != nil {
+			return nil, err
+		}
 	}
 	if desc.Size > 0 && int64(len(raw)) != desc.Size {
-		return nil, fmt.Errorf("%s: %w: %d bytes, its descriptor says %d", what, ErrDigest, len(raw), desc.Size)
+		err := fmt.Errorf("%s: %w: %d bytes, its descriptor says %d", what, ErrDigest, len(raw), desc.Size)
+		if err := r.q.Fault(sizeFault, of, err); err != nil {
+			return nil, err
+		}
 	}
 	return raw, nil
 }
@@ -161,7 +177,7 @@ func (r *resolver) rootIndex(ctx context.Context, desc ocispec.Descriptor, raw [
 	if len(kept) == 0 {
 		return nil, fmt.Errorf("none of its images is here: %w", ErrNotFound)
 	}
-	if missing && len(kept) == 1 && !IsIndex(kept[0].Desc.MediaType) {
+	if r.q.Faults == nil && missing && len(kept) == 1 && !IsIndex(kept[0].Desc.MediaType) {
 		return kept[0], nil
 	}
 	return r.add(&node{Manifest: Manifest{Desc: desc, Raw: raw}, content: r.content}), nil
@@ -172,7 +188,7 @@ func (r *resolver) rootIndex(ctx context.Context, desc ocispec.Descriptor, raw [
 func (r *resolver) index(ctx context.Context, desc ocispec.Descriptor, raw []byte, depth int) (kept []*node, missing bool, err error) {
 	children, err := parseIndex(desc, raw)
 	if err != nil {
-		return nil, false, err
+		return nil, false, r.q.faulty(FaultManifestFormat, desc.Digest, err)
 	}
 	if depth > maxDepth {
 		return nil, false, fmt.Errorf("indexes nested deeper than %d: %w", maxDepth, ErrLimit)
@@ -234,6 +250,12 @@ func bySubject(children []ocispec.Descriptor) []ocispec.Descriptor {
 // out.
 func (r *resolver) child(ctx context.Context, desc ocispec.Descriptor, depth int) (*node, error) {
 	n, err := r.childFrom(ctx, r.content, desc, depth)
+	if errors.Is(err, ErrDigest) {
+		err = r.q.faulty(FaultManifestDigest, desc.Digest, err)
+	}
+	if errors.Is(err, errFaulty) {
+		return nil, nil
+	}
 	if !errors.Is(err, ErrNotFound) {
 		return n, err
 	}

@@ -101,8 +101,8 @@ func (w *rewriter) image(ctx context.Context, n *rewritten, depth int) error {
 	if w.drop(n, subject, isAttestation) {
 		return nil
 	}
-	config, image, err := readImageConfig(m, n.Config)
-	if err != nil {
+	config, image, faults := readImageConfig(m, n.Config)
+	if err := firstOf(faults); err != nil {
 		return on(SourceSide, err)
 	}
 	e := &imageEditor{run: w.run, results: w.results, n: n, m: m, image: image, diffIDs: slices.Clone(config.RootFS.DiffIDs)}

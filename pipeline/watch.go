@@ -37,6 +37,22 @@ type LayerSeen struct {
 	Err error
 }
 
+// A StreamWatcher also wants to know how layers are stored. It is told by Look,
+// before Done.
+type StreamWatcher interface {
+	Watcher
+	Stored(id LayerID, s Stored)
+}
+
+// Stored is what reading a layer has shown of its compressed stream.
+type Stored struct {
+	Compression Compression
+	// Members is the number of gzip members; 0 where it is not counted.
+	Members int
+	// Plain is the number of bytes of the tar.
+	Plain int64
+}
+
 // A LayerID tells the layers of a run apart: LayerInfo.ID. It is comparable.
 type LayerID struct{ key layerKey }
 
@@ -93,6 +109,15 @@ func (r *run) watchDone(l Layer, o *outcome, err error) error {
 	return nil
 }
 
+// watchStored tells the watchers how a layer is stored.
+func (r *run) watchStored(l Layer, s Stored) {
+	for _, w := range r.watchers {
+		if w, ok := w.(StreamWatcher); ok {
+			w.Stored(LayerID{keyOf(l, r.below)}, s)
+		}
+	}
+}
+
 // imageLayers finds the images among manifests, with their layers.
 func (r *run) imageLayers(manifests []Manifest) (images []ImageLayers, err error) {
 	names, err := namesOf(manifests)
@@ -107,9 +132,11 @@ func (r *run) imageLayers(manifests []Manifest) (images []ImageLayers, err error
 		if err != nil {
 			return nil, err
 		}
-		if _, image, err := readImageConfig(im, m.Config); err != nil {
+		_, image, faults := readImageConfig(im, m.Config)
+		if err := firstOf(faults); err != nil && r.opts.Faults == nil {
 			return nil, fmt.Errorf("config %s: %w", im.Config.Digest, err)
-		} else if !image {
+		}
+		if !image {
 			continue
 		}
 		out := ImageLayers{Names: names[m.Desc.Digest], Manifest: m.Desc}

@@ -66,3 +66,12 @@ func open(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
 type readCloser struct{ *deflate.Reader }
 
 func (readCloser) Close() error { return nil }
+
+// Members is how many gzip members of a reader that NewReader returned have been
+// read; 0 where nobody counts.
+func Members(r io.Reader) int {
+	if m, ok := r.(interface{ Members() int }); ok {
+		return m.Members()
+	}
+	return 0
+}

@@ -30,7 +30,12 @@ type Reader struct {
 	size   uint32
 	first  bool
 	hashed int // what of the window is in sum
+
+	members int
 }
+
+// Members is how many members have been begun.
+func (z *Reader) Members() int { return z.members }
 
 type readerState int
 
@@ -127,6 +132,7 @@ func (z *Reader) step() error {
 			return io.EOF
 		}
 		z.first, z.sum, z.size, z.start, z.state = false, 0, 0, z.op, inBlock
+		z.members++
 		return nil
 	case inBlock:
 		return z.block(keep)

@@ -35,10 +35,10 @@ func (t *content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, e
 	}
 	raw, err := t.fetch(ctx, desc, what)
 	if err != nil {
-		return nil, err
+		return raw, err
 	}
 	if int64(len(raw)) != desc.Size {
-		return nil, fmt.Errorf("%s: %w: it has %d bytes, not %d", what, pipeline.ErrDigest, len(raw), desc.Size)
+		return raw, fmt.Errorf("%s: %w: it has %d bytes, not %d", what, pipeline.ErrDigest, len(raw), desc.Size)
 	}
 	return raw, nil
 }
@@ -53,7 +53,7 @@ func (t *content) fetch(ctx context.Context, desc ocispec.Descriptor, what strin
 		return nil, t.client.explain(err, "blob "+what)
 	}
 	if got := desc.Digest.Algorithm().FromBytes(raw); got != desc.Digest {
-		return nil, pipeline.DigestError("blob "+what, desc.Digest, got)
+		return raw, pipeline.DigestError("blob "+what, desc.Digest, got)
 	}
 	return raw, nil
 }

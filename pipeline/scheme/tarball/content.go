@@ -19,6 +19,8 @@ var _ pipeline.Content = content{}
 
 // Fetch returns a whole blob, within the limit of a manifest.
 func (c content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	size := desc.Size
+	desc.Size = 0
 	m, err := c.find(desc)
 	if err != nil {
 		return nil, err
@@ -28,9 +30,9 @@ func (c content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, er
 		return nil, err
 	}
 	if got := desc.Digest.Algorithm().FromBytes(raw); got != desc.Digest {
-		return nil, pipeline.DigestError(m.name, desc.Digest, got)
+		return raw, pipeline.DigestError(m.name, desc.Digest, got)
 	}
-	return raw, nil
+	return raw, c.checkSize(m, size)
 }
 
 // Holds says whether the blob is in the archive.
@@ -86,8 +88,12 @@ func (c content) find(desc ocispec.Descriptor) (*member, error) {
 			return nil, err
 		}
 	}
-	if desc.Size > 0 && desc.Size != m.size {
-		return nil, fmt.Errorf("%s has %d bytes, its descriptor says %d: %w", m.name, m.size, desc.Size, pipeline.ErrDigest)
+	return m, c.checkSize(m, desc.Size)
+}
+
+func (content) checkSize(m *member, want int64) error {
+	if want > 0 && want != m.size {
+		return fmt.Errorf("%s has %d bytes, its descriptor says %d: %w", m.name, m.size, want, pipeline.ErrDigest)
 	}
-	return m, nil
+	return nil
 }

@@ -48,7 +48,7 @@ func (a *archive) savedRoots(ctx context.Context, images []savedImage, q pipelin
 	var roots []root
 	at := map[digest.Digest]int{}
 	for i, s := range images {
-		r, err := a.savedRoot(ctx, s)
+		r, err := a.savedRoot(ctx, s, q)
 		if err != nil {
 			return nil, fmt.Errorf("image %d of %s: %w", i+1, savedMember, err)
 		}
@@ -63,13 +63,16 @@ func (a *archive) savedRoots(ctx context.Context, images []savedImage, q pipelin
 	return roots, nil
 }
 
-func (a *archive) savedRoot(ctx context.Context, s savedImage) (root, error) {
-	config, diffIDs, err := a.savedConfig(ctx, s)
+func (a *archive) savedRoot(ctx context.Context, s savedImage, q pipeline.Query) (root, error) {
+	config, diffIDs, err := a.savedConfig(ctx, s, q)
 	if err != nil {
 		return root{}, err
 	}
-	if len(diffIDs) != len(s.Layers) {
+	if len(diffIDs) != len(s.Layers) && q.Faults == nil {
 		return root{}, fmt.Errorf("its config has %d diff IDs for %d layers; the archive is damaged, save the image again", len(diffIDs), len(s.Layers))
+	}
+	for len(diffIDs) < len(s.Layers) { // Resolve tells of it
+		diffIDs = append(diffIDs, "")
 	}
 	members := make([]*member, len(s.Layers))
 	for i, name := range s.Layers {
@@ -77,7 +80,7 @@ func (a *archive) savedRoot(ctx context.Context, s savedImage) (root, error) {
 			return root{}, fmt.Errorf("layer %d: %w", i+1, err)
 		}
 	}
-	layers, err := a.savedLayers(ctx, members, diffIDs)
+	layers, err := a.savedLayers(ctx, members, diffIDs, q)
 	if err != nil {
 		return root{}, err
 	}
@@ -93,7 +96,7 @@ func (a *archive) savedRoot(ctx context.Context, s savedImage) (root, error) {
 }
 
 // savedConfig reads and verifies a config, and its diff IDs.
-func (a *archive) savedConfig(ctx context.Context, s savedImage) (desc ocispec.Descriptor, diffIDs []digest.Digest, err error) {
+func (a *archive) savedConfig(ctx context.Context, s savedImage, q pipeline.Query) (desc ocispec.Descriptor, diffIDs []digest.Digest, err error) {
 	m, err := a.lookup(s.Config)
 	if err != nil {
 		return desc, nil, fmt.Errorf("config: %w", err)
@@ -105,7 +108,9 @@ func (a *archive) savedConfig(ctx context.Context, s savedImage) (desc ocispec.D
 	desc = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(raw), Size: m.size}
 	if want := configDigest(s.Config); want != "" {
 		if got := want.Algorithm().FromBytes(raw); got != want {
-			return desc, nil, pipeline.DigestError("config "+m.name, want, got)
+			if err := q.Fault(pipeline.FaultConfigDigest, "", pipeline.DigestError("config "+m.name, want, got)); err != nil {
+				return desc, nil, err
+			}
 		}
 	}
 	var c struct {
@@ -116,9 +121,11 @@ func (a *archive) savedConfig(ctx context.Context, s savedImage) (desc ocispec.D
 	if err := json.Unmarshal(raw, &c); err != nil {
 		return desc, nil, fmt.Errorf("config %s: %w", m.name, err)
 	}
-	for _, d := range c.RootFS.DiffIDs {
-		if err := d.Validate(); err != nil {
+	for i, d := range c.RootFS.DiffIDs {
+		if err := d.Validate(); err != nil && q.Faults == nil {
 			return desc, nil, fmt.Errorf("config %s: diff ID %q: %w", m.name, d, err)
+		} else if err != nil {
+			c.RootFS.DiffIDs[i] = "" // Resolve tells of it
 		}
 	}
 	a.blobs[desc.Digest] = m
@@ -128,7 +135,7 @@ func (a *archive) savedConfig(ctx context.Context, s savedImage) (desc ocispec.D
 // savedLayers describes layers. The digest of a plain one is its diff ID, a
 // claim that is verified when it is read; a compressed one whose name is not
 // its digest has to be hashed.
-func (a *archive) savedLayers(ctx context.Context, members []*member, diffIDs []digest.Digest) ([]ocispec.Descriptor, error) {
+func (a *archive) savedLayers(ctx context.Context, members []*member, diffIDs []digest.Digest, q pipeline.Query) ([]ocispec.Descriptor, error) {
 	out := make([]ocispec.Descriptor, len(members))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -142,9 +149,9 @@ func (a *archive) savedLayers(ctx context.Context, members []*member, diffIDs []
 		switch {
 		case out[i].MediaType == "":
 			return nil, fmt.Errorf("layer %s is compressed with %s, which image layers cannot be; unpack it and pack the archive again", m.name, c)
-		case c == codec.Plain:
+		case c == codec.Plain && diffIDs[i] != "":
 			out[i].Digest = diffIDs[i]
-			if err := checkPlain(m, diffIDs[i]); err != nil {
+			if err := q.Fault(pipeline.FaultDiffID, "", checkPlain(m, diffIDs[i])); err != nil {
 				return nil, err
 			}
 		case blobDigest(m.name) != "":
