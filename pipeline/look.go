@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"golang.org/x/sync/errgroup"
@@ -167,8 +168,12 @@ func orDigest(raw io.Reader, err error) error {
 	if errors.As(err, &side) && side.Side == FilterSide || errors.Is(err, ErrLimit) {
 		return err
 	}
-	if _, derr := io.Copy(io.Discard, raw); errors.Is(derr, ErrDigest) {
+	_, derr := io.Copy(io.Discard, raw)
+	switch {
+	case errors.Is(derr, ErrDigest), mayPass(derr):
 		return on(SourceSide, derr)
+	case errors.Is(derr, io.ErrUnexpectedEOF):
+		return on(SourceSide, fmt.Errorf("%w: %w", ErrDigest, derr))
 	}
 	return err
 }

@@ -123,7 +123,11 @@ func (r *resolver) manifest(ctx context.Context, c Content, desc ocispec.Descrip
 			return nil, fmt.Errorf("layer %s: %w", l.Digest, err)
 		}
 	}
-	if err := r.q.tell(desc.Digest, n.readConfig(m)); err != nil {
+	faults := n.readConfig(m)
+	if n.Config == nil && r.q.Faults != nil { // told already
+		faults = nil
+	}
+	if err := r.q.tell(desc.Digest, faults); err != nil {
 		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
 	}
 	return r.add(n), nil

@@ -1,0 +1,180 @@
+package check
+
+import (
+	"fmt"
+	"hash/maphash"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A tree judges the layers of one image together, from the top down, so that it
+// is known of each entry what hides it. For each place it remembers a hash and
+// what the layers so far have there; names stay in the rolls.
+//
+//	for each layer, the highest first:
+//	   look      which entries does something above hide?   waste, visible
+//	   register  what the layer has and deletes             duplicates, types
+//	   settle    what lies below what, where links point    types, links
+type tree struct {
+	*teller
+	seed   maphash.Seed
+	layers []*layer // nil: not read
+	blobs  []digest.Digest
+
+	seen    map[uint64]seen
+	gone    map[uint64]uint32 // what whiteouts delete: the lowest layer so far
+	opaque  map[uint64]uint32
+	implied map[uint64]uint32 // directories that a layer has by their content only
+	folded  map[uint64]string // visible names with capitals, by their small ones
+	visible []uint64          // of the layer at hand, a bit for each entry
+	parent  parentCache
+	links   []link
+	waste   *wasteCounter
+	dups    *duplicates
+}
+
+// seen is what the layers so far have at a place. Layers count from 1.
+type seen struct {
+	least   int64  // the smallest size
+	last    uint32 // the lowest layer so far
+	block   uint32 // the lowest that has no directory there
+	kind    kind   // in the lowest
+	regular bool   // some layer has a file
+	twice   bool   // more than one has
+	visible bool
+}
+
+func newTree(t *teller, layers []*layer, blobs []digest.Digest) *tree {
+	n := 0
+	for _, l := range layers {
+		if l != nil {
+			n += l.roll.count
+		}
+	}
+	return &tree{
+		teller: t, seed: maphash.MakeSeed(), layers: layers, blobs: blobs,
+		seen: make(map[uint64]seen, n), gone: map[uint64]uint32{}, opaque: map[uint64]uint32{}, implied: map[uint64]uint32{},
+		folded: map[uint64]string{}, waste: newWasteCounter(), dups: newDuplicates(),
+	}
+}
+
+// judge runs the checks, and returns what is wasted.
+func (t *tree) judge() *Waste {
+	for i := len(t.layers) - 1; i >= 0; i-- {
+		if l := t.layers[i]; l != nil {
+			t.look(i, l)
+			t.cutLinks(i)
+			t.register(i, l)
+			t.settle(i, l)
+		}
+	}
+	t.endLinks()
+	t.foldNames()
+	t.dups.tell(t)
+	return t.waste.result()
+}
+
+func (t *tree) hash(name []byte) uint64   { return maphash.Bytes(t.seed, name) }
+func (t *tree) hashOf(name string) uint64 { return maphash.String(t.seed, name) }
+
+// tell tells of a file in layer i.
+func (t *tree) tell(i int, id string, severity Severity, path, format string, args ...any) {
+	t.file(finding{id, severity, path, layerName(i, t.blobs[i]) + ": " + quote(path) + " " + fmt.Sprintf(format, args...)}, t.blobs[i])
+}
+
+// look says of each entry whether something above hides it.
+func (t *tree) look(i int, l *layer) {
+	t.visible = make([]uint64, l.roll.count/64+1)
+	t.parent.forget()
+	l.roll.each(func(n int, it item) {
+		if it.kind.isWhiteout() {
+			return
+		}
+		h := t.hash(it.name)
+		by, how := t.hiddenBy(it.name, h, it.kind.isDir())
+		t.waste.add(i, it, by, how, by == t.gone[h])
+		if by > 0 {
+			return
+		}
+		t.visible[n/64] |= 1 << (n % 64)
+		t.foldName(i, it.name, h)
+		t.underImplied(i, it, h)
+	})
+}
+
+// hiddenBy is the lowest of the layers so far that hides a place, counted from
+// 1, and how; 0 for none.
+func (t *tree) hiddenBy(name []byte, h uint64, isDir bool) (by uint32, how string) {
+	take := func(layer uint32, word string) {
+		if layer > 0 && (by == 0 || layer < by) {
+			by, how = layer, word
+		}
+	}
+	s := t.seen[h]
+	take(s.block, Replaced)
+	if !isDir {
+		take(s.last, Replaced)
+	}
+	take(t.gone[h], Deleted)
+	p := t.parent.of(name, t.hiddenDir)
+	take(p.by, p.how)
+	return by, how
+}
+
+// hiddenDir is the same for all that a directory holds.
+func (t *tree) hiddenDir(dir string) (p hiding) {
+	take := func(layer uint32, word string) {
+		if layer > 0 && (p.by == 0 || layer < p.by) {
+			p = hiding{layer, word}
+		}
+	}
+	for {
+		h := t.hashOf(dir)
+		take(t.seen[h].block, Replaced)
+		take(t.gone[h], Deleted)
+		take(t.opaque[h], Deleted)
+		if dir == "" {
+			return p
+		}
+		dir = parentOf(dir)
+	}
+}
+
+// hiding is what hides the content of a directory.
+type hiding struct {
+	by  uint32
+	how string
+}
+
+// parentCache remembers the answer for the last directory: the entries of a tar
+// come directory by directory.
+type parentCache struct {
+	dir   string
+	known bool
+	is    hiding
+}
+
+func (c *parentCache) forget() { *c = parentCache{} }
+
+func (c *parentCache) of(name []byte, ask func(dir string) hiding) hiding {
+	end := len(name)
+	for end > 0 && name[end-1] != '/' {
+		end--
+	}
+	end = max(0, end-1)
+	if !c.known || string(name[:end]) != c.dir {
+		c.dir, c.known = string(name[:end]), true
+		c.is = ask(c.dir)
+	}
+	return c.is
+}
+
+// layerName names a layer by its number from 1, and its digest.
+func layerName(i int, blob digest.Digest) string {
+	const enough = 12
+	e := blob.String()
+	if blob.Validate() == nil {
+		e = blob.Encoded()[:enough]
+	}
+	return fmt.Sprintf("layer %d (%s)", i+1, quote(e))
+}
