@@ -8,6 +8,12 @@ import (
 	"github.com/occystrap/occystrap/pipeline"
 )
 
+// The values of --output-format.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
 // The defaults that --help shows.
 const (
 	defaultParallel = 4
@@ -29,6 +35,8 @@ func (o *options) installOutput(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.debug, "debug", false, "Show details and every HTTP request (never its secrets)")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "Show warnings and errors only")
 	flags.Var(&o.progress, "progress", "How to show progress: auto, bars, lines, json or none")
+	o.output = choice{value: outputText, allowed: []string{outputText, outputJSON}}
+	flags.VarP(&o.output, "output-format", "O", "How info and check print: text or json")
 }
 
 func (o *options) installChoice(flags *pflag.FlagSet) {
@@ -80,7 +88,7 @@ func (o *options) installLimits(flags *pflag.FlagSet) {
 func (o *options) choices() map[string]*choice {
 	return map[string]*choice{
 		"progress": &o.progress, "missing": &o.missing, "foreign": &o.foreign,
-		"attestations": &o.attestations, "compression": &o.compression, "recompress": &o.recompress,
+		"output-format": &o.output, "attestations": &o.attestations, "compression": &o.compression, "recompress": &o.recompress,
 	}
 }
 

@@ -102,6 +102,8 @@ func exitCode(stderr io.Writer, root *cobra.Command, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, errFound):
+		return exitFailed
 	case errors.Is(err, errNothing):
 		return exitNothing
 	case errors.Is(err, errInterrupted):

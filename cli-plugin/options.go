@@ -14,7 +14,7 @@ import (
 // It is read here and nowhere deeper; a URI's own options count before it.
 type options struct {
 	verbose, debug, quiet bool
-	progress              choice
+	progress, output      choice
 
 	os, architecture, variant string
 	platforms                 platformList

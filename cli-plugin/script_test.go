@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 			"program":  linkProgram,
 			"hangup":   hangUp,
 			"mkodd":    makeOdd,
+			"mkbad":    makeBad,
 			"loaded":   startLoaded,
 		},
 	})

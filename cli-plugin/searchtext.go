@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline/filter"
 )
@@ -122,20 +123,27 @@ func imageName(i *filter.SearchedImage) string {
 	if len(i.Names) == 0 {
 		return ""
 	}
-	name := strings.TrimPrefix(i.Names[0], "docker.io/")
-	if rest, ok := strings.CutPrefix(name, "library/"); ok && !strings.Contains(rest, "/") && name != i.Names[0] {
-		name = rest
+	return quotePath(familiar(i.Names[0]))
+}
+
+// familiar is a full name as people write it.
+func familiar(full string) string {
+	name := strings.TrimPrefix(full, "docker.io/")
+	if rest, ok := strings.CutPrefix(name, "library/"); ok && !strings.Contains(rest, "/") && name != full {
+		return rest
 	}
-	return quotePath(name)
+	return name
 }
 
 // describeImage names one of several images.
-func describeImage(i *filter.SearchedImage) string {
-	name := imageName(i)
-	if name == "" {
-		name = "unnamed, " + i.Manifest.Digest.String()
+func describeImage(i *filter.SearchedImage) string { return describeNamed(i.Names, i.Manifest) }
+
+func describeNamed(names []string, m ocispec.Descriptor) string {
+	name := "unnamed, " + m.Digest.String()
+	if len(names) > 0 {
+		name = quotePath(familiar(names[0]))
 	}
-	if p := i.Manifest.Platform; p != nil {
+	if p := m.Platform; p != nil {
 		name += " (" + oneLine(platforms.FormatAll(*p)) + ")"
 	}
 	return name

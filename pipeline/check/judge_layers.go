@@ -30,7 +30,7 @@ func (c *checker) judgeLayers(i *image) {
 		if l.err == nil {
 			layers[n] = l
 		}
-		l.tellAll(c.tell, desc.Digest)
+		l.tellAll(c.tell, n, desc.Digest)
 		cut = cut || l.roll.full
 	}
 	if cut {

@@ -129,8 +129,9 @@ func (f *findings) add(id string, severity Severity, path, message string) {
 }
 
 // tellAll tells what was found in a layer, and counts the rest.
-func (f *findings) tellAll(t *teller, layer digest.Digest) {
+func (f *findings) tellAll(t *teller, n int, layer digest.Digest) {
 	for _, found := range f.list {
+		found.message = layerName(n, layer) + ": " + found.message
 		t.file(found, layer)
 	}
 	for id, n := range f.count {
