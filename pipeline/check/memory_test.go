@@ -122,7 +122,8 @@ func TestTooManyFilesAreTold(t *testing.T) {
 	for i := range 12_000 {
 		files = append(files, file{Name: fmt.Sprintf("%04d", i) + longName})
 	}
-	p.files(t, files...)
+	plain := pipelinetest.Tar(t, files...)
+	p.layer(ocispec.MediaTypeImageLayer, plain, plain)
 	if r := run(t, p.put(t), check.Options{}); len(of(r, "limits")) != 1 || r.Count(check.Error) > 0 {
 		t.Errorf("told is %s", messages(r))
 	}
@@ -137,7 +138,7 @@ func heap() uint64 {
 }
 
 // longName makes 12,000 names more than is remembered.
-var longName = strings.Repeat("/long", 800)
+var longName = "/" + strings.Repeat("long", 1000)
 
 type counter int64
 

@@ -17,7 +17,7 @@ import (
 //	   settle    what lies below what, where links point    types, links
 type tree struct {
 	*teller
-	seed   maphash.Seed
+	hasher
 	layers []*layer // nil: not read
 	blobs  []digest.Digest
 
@@ -27,7 +27,7 @@ type tree struct {
 	implied map[uint64]uint32 // directories that a layer has by their content only
 	folded  map[uint64]string // visible names with capitals, by their small ones
 	visible []uint64          // of the layer at hand, a bit for each entry
-	parent  parentCache
+	parents parents
 	links   []link
 	waste   *wasteCounter
 	dups    *duplicates
@@ -51,11 +51,13 @@ func newTree(t *teller, layers []*layer, blobs []digest.Digest) *tree {
 			n += l.roll.count
 		}
 	}
-	return &tree{
-		teller: t, seed: maphash.MakeSeed(), layers: layers, blobs: blobs,
+	out := &tree{
+		teller: t, hasher: hasher{maphash.MakeSeed()}, layers: layers, blobs: blobs,
 		seen: make(map[uint64]seen, n), gone: map[uint64]uint32{}, opaque: map[uint64]uint32{}, implied: map[uint64]uint32{},
 		folded: map[uint64]string{}, waste: newWasteCounter(), dups: newDuplicates(),
 	}
+	out.parents.hasher = out.hasher
+	return out
 }
 
 // judge runs the checks, and returns what is wasted.
@@ -63,7 +65,7 @@ func (t *tree) judge() *Waste {
 	for i := len(t.layers) - 1; i >= 0; i-- {
 		if l := t.layers[i]; l != nil {
 			t.look(i, l)
-			t.cutLinks(i)
+			t.cutLinks()
 			t.register(i, l)
 			t.settle(i, l)
 		}
@@ -74,9 +76,6 @@ func (t *tree) judge() *Waste {
 	return t.waste.result()
 }
 
-func (t *tree) hash(name []byte) uint64   { return maphash.Bytes(t.seed, name) }
-func (t *tree) hashOf(name string) uint64 { return maphash.String(t.seed, name) }
-
 // tell tells of a file in layer i.
 func (t *tree) tell(i int, id string, severity Severity, path, format string, args ...any) {
 	t.file(finding{id, severity, path, layerName(i, t.blobs[i]) + ": " + quote(path) + " " + fmt.Sprintf(format, args...)}, t.blobs[i])
@@ -85,7 +84,7 @@ func (t *tree) tell(i int, id string, severity Severity, path, format string, ar
 // look says of each entry whether something above hides it.
 func (t *tree) look(i int, l *layer) {
 	t.visible = make([]uint64, l.roll.count/64+1)
-	t.parent.forget()
+	t.parents.forget()
 	l.roll.each(func(n int, it item) {
 		if it.kind.isWhiteout() {
 			return
@@ -116,57 +115,23 @@ func (t *tree) hiddenBy(name []byte, h uint64, isDir bool) (by uint32, how strin
 		take(s.last, Replaced)
 	}
 	take(t.gone[h], Deleted)
-	p := t.parent.of(name, t.hiddenDir)
+	p := t.parents.of(name, t.hiddenDir)
 	take(p.by, p.how)
 	return by, how
 }
 
-// hiddenDir is the same for all that a directory holds.
-func (t *tree) hiddenDir(dir string) (p hiding) {
+// hiddenDir is the same for all that a directory holds; above is what its parent
+// is told.
+func (t *tree) hiddenDir(h uint64, _ []byte, above hiding) hiding {
 	take := func(layer uint32, word string) {
-		if layer > 0 && (p.by == 0 || layer < p.by) {
-			p = hiding{layer, word}
+		if layer > 0 && (above.by == 0 || layer < above.by) {
+			above = hiding{layer, word}
 		}
 	}
-	for {
-		h := t.hashOf(dir)
-		take(t.seen[h].block, Replaced)
-		take(t.gone[h], Deleted)
-		take(t.opaque[h], Deleted)
-		if dir == "" {
-			return p
-		}
-		dir = parentOf(dir)
-	}
-}
-
-// hiding is what hides the content of a directory.
-type hiding struct {
-	by  uint32
-	how string
-}
-
-// parentCache remembers the answer for the last directory: the entries of a tar
-// come directory by directory.
-type parentCache struct {
-	dir   string
-	known bool
-	is    hiding
-}
-
-func (c *parentCache) forget() { *c = parentCache{} }
-
-func (c *parentCache) of(name []byte, ask func(dir string) hiding) hiding {
-	end := len(name)
-	for end > 0 && name[end-1] != '/' {
-		end--
-	}
-	end = max(0, end-1)
-	if !c.known || string(name[:end]) != c.dir {
-		c.dir, c.known = string(name[:end]), true
-		c.is = ask(c.dir)
-	}
-	return c.is
+	take(t.seen[h].block, Replaced)
+	take(t.gone[h], Deleted)
+	take(t.opaque[h], Deleted)
+	return above
 }
 
 // layerName names a layer by its number from 1, and its digest.

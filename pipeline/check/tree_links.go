@@ -10,7 +10,7 @@ type link struct {
 }
 
 // maxLinks is how many such links are followed; real layers have few or none.
-const maxLinks = 10_000
+const maxLinks = 1_000
 
 // link looks for the target among what the layer had before it.
 func (t *tree) link(i int, it item) {
@@ -47,10 +47,10 @@ func (t *tree) settleLinks(i int) {
 }
 
 // cutLinks drops those whose target a layer between has hidden from them.
-func (t *tree) cutLinks(int) {
+func (t *tree) cutLinks() {
+	t.parents.forget()
 	left := t.links[:0]
 	for _, l := range t.links {
-		t.parent.forget()
 		by, how := t.hiddenBy([]byte(l.target), t.hashOf(l.target), true)
 		if by > 0 && by <= uint32(l.layer) {
 			t.tell(l.layer, "hardlink-target", Error, l.path, "is a hard link to %s, which layer %d has %s", quote(l.target), by, how)
@@ -59,7 +59,7 @@ func (t *tree) cutLinks(int) {
 		left = append(left, l)
 	}
 	t.links = left
-	t.parent.forget()
+	t.parents.forget()
 }
 
 // endLinks tells of those that point at nothing. What a layer has that was not

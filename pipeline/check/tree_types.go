@@ -67,27 +67,31 @@ func (k kind) String() string {
 	return "a link or device"
 }
 
+// maxImplied is how many directories without an entry are remembered; most
+// builders write all entries.
+const maxImplied = 200_000
+
 // settle finds entries below what is no directory, once all places of the layer
 // are known, and directories that the layer has by their content only.
 func (t *tree) settle(i int, l *layer) {
 	now := uint32(i + 1)
-	t.parent.forget()
-	l.roll.each(func(_ int, it item) {
-		p := t.parent.of(it.name, func(dir string) hiding {
-			for ; dir != ""; dir = parentOf(dir) {
-				h := t.hashOf(dir)
-				s := t.seen[h]
-				switch {
-				case s.last == now && s.block == now:
-					return hiding{now, dir}
-				case s.last == now:
-					return hiding{}
-				}
-				t.implied[h] = now
-			}
+	blocked := func(h uint64, dir []byte, above hiding) hiding {
+		s := t.seen[h]
+		switch {
+		case len(dir) == 0:
 			return hiding{}
-		})
-		if p.by > 0 {
+		case s.last == now && s.block == now:
+			return hiding{now, string(dir)}
+		case s.last == now:
+			return hiding{}
+		case len(t.implied) < maxImplied:
+			t.implied[h] = now
+		}
+		return above
+	}
+	t.parents.forget()
+	l.roll.each(func(_ int, it item) {
+		if p := t.parents.of(it.name, blocked); p.by > 0 {
 			t.tell(i, "type-conflict", Error, string(it.name), "lies below %s, which is no directory", quote(p.how))
 		}
 	})
