@@ -49,7 +49,7 @@ and daemons (docker://).`,
 	for name, c := range p.options.choices() {
 		_ = root.RegisterFlagCompletionFunc(name, fixed(c.allowed)) // fails only for flags that do not exist
 	}
-	root.AddCommand(p.processCommand(), p.searchCommand(), p.checkCommand(), p.versionCommand())
+	root.AddCommand(p.processCommand(), p.searchCommand(), p.infoCommand(), p.checkCommand(), p.versionCommand())
 	root.AddCommand(p.legacyCommands()...)
 	return root
 }

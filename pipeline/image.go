@@ -34,6 +34,10 @@ type Query struct {
 	// Events receives what the user should know (a platform that was left
 	// out).
 	Events Events
+	// Brief: no layer will be opened. A source that would have to read the whole
+	// image for its manifest may give the config alone, made up of what it knows:
+	// Manifest.Raw is nil then.
+	Brief bool
 	// Faults, where it is set, is told what is wrong with manifests and configs;
 	// they are then read as far as they can be. It is for commands that judge an
 	// image: the graph may be written nowhere.
@@ -67,7 +71,8 @@ type Graph interface {
 // A Manifest is an image manifest, an index or an artifact manifest, with its
 // bytes as they were stored.
 type Manifest struct {
-	// Desc describes Raw; Platform and Annotations are as the parent lists them.
+	// Desc describes Raw, or what a source knows where Raw is nil (Query.Brief);
+	// Platform and Annotations are as the parent lists them.
 	Desc ocispec.Descriptor
 	Raw  []byte
 	// Config is the blob that the manifest's config descriptor names; nil for

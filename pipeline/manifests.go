@@ -2,20 +2,26 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Manifests are the manifests of a graph, children before parents, without
-// opening a layer.
-func Manifests(ctx context.Context, graph Graph) ([]Manifest, error) {
+// ReadManifests reads the manifests that src names, children before parents, and
+// opens no layer.
+func ReadManifests(ctx context.Context, src Source, q Query) (out []Manifest, err error) {
+	q.Brief = true
+	graph, err := src.Open(ctx, q)
+	if err != nil {
+		return nil, on(SourceSide, err)
+	}
+	defer func() { err = errors.Join(err, on(SourceSide, graph.Close())) }()
 	for _, err := range graph.Layers(ctx) {
 		if err != nil {
 			return nil, on(SourceSide, err)
 		}
 	}
-	var out []Manifest
 	for m, err := range graph.Manifests(ctx) {
 		if err != nil {
 			return nil, on(SourceSide, err)

@@ -74,12 +74,7 @@ func (c *checker) run(ctx context.Context, src pipeline.Source) error {
 	if !c.opts.Fast {
 		return pipeline.Look(ctx, src, []pipeline.Filter{c}, c.opts.Pipeline)
 	}
-	graph, err := src.Open(ctx, c.opts.Pipeline.Query)
-	if err != nil {
-		return err
-	}
-	defer graph.Close()
-	manifests, err := pipeline.Manifests(ctx, graph)
+	manifests, err := pipeline.ReadManifests(ctx, src, c.opts.Pipeline.Query)
 	if err != nil {
 		return err
 	}
@@ -88,6 +83,7 @@ func (c *checker) run(ctx context.Context, src pipeline.Source) error {
 
 // Finish judges the images, once all layers have been read.
 func (c *checker) Finish(_ context.Context, manifests []pipeline.Manifest) error {
+	c.tell.report.Manifests = manifests
 	images, indexes := parse(manifests)
 	c.tellFaults(images)
 	for _, x := range indexes {

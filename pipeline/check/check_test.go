@@ -94,13 +94,13 @@ var spoil = []struct {
 	{"hardlink-target", "to itself", func(t *testing.T, p *parts) { p.files(t, file{Name: "x", Link: "./x", Type: '1'}) }},
 	{"hardlink-target", "comes after", func(t *testing.T, p *parts) { p.files(t, file{Name: "x", Link: "y", Type: '1'}, file{Name: "y"}) }},
 	{"hardlink-target", "directory", func(t *testing.T, p *parts) { p.files(t, file{Name: "x", Link: "bin", Type: '1'}) }},
-	{"hardlink-target", "layer 2 has deleted", func(t *testing.T, p *parts) { p.files(t, file{Name: "x", Link: "old", Type: '1'}) }},
+	{"hardlink-target", "layer 1 has deleted", func(t *testing.T, p *parts) { p.files(t, file{Name: "x", Link: "old", Type: '1'}) }},
 	{"type-conflict", "lies below bin/sh", func(t *testing.T, p *parts) {
 		p.files(t, file{Name: "bin/sh", Link: "/etc", Type: '2'}, file{Name: "bin/sh/passwd"})
 	}},
 	{"type-conflict", "directory and something else", func(t *testing.T, p *parts) { p.files(t, file{Name: "x/"}, file{Name: "x"}) }},
-	{"type-conflict", "is a directory here and a file in layer 3", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin"}) }},
-	{"type-conflict", "layer 3 has entries below", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin/su/x"}) }},
+	{"type-conflict", "is a directory here and a file in layer 2", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin"}) }},
+	{"type-conflict", "layer 2 has entries below", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin/su/x"}) }},
 	{"case-conflict", "Bin and bin differ", func(t *testing.T, p *parts) { p.files(t, file{Name: "Bin/"}) }},
 	{"case-conflict", "differ in case only", func(t *testing.T, p *parts) { p.files(t, file{Name: "x/A-B"}, file{Name: "x/A-b"}) }},
 	{"whiteout", "names nothing", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin/.wh."}) }},
@@ -110,7 +110,7 @@ var spoil = []struct {
 	{"setuid-lost", "capabilities that", func(t *testing.T, p *parts) {
 		p.files(t, file{Name: "x", PAX: map[string]string{"SCHILY.xattr.security.capability": "\x01\x00\x00\x02"}})
 	}},
-	{"duplicate-file", "bin/su is in layers 1, 3", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin/su", Body: "new"}) }},
+	{"duplicate-file", "bin/su is in layers 0, 2", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin/su", Body: "new"}) }},
 	{"waste", "3 bytes", func(t *testing.T, p *parts) { p.files(t, file{Name: "bin/.wh..wh..opq"}) }},
 }
 

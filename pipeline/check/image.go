@@ -12,6 +12,7 @@ import (
 // image is an image with what its manifest and config say.
 type image struct {
 	Image
+	bare     bool // only the config is known (pipeline.Query.Brief)
 	manifest ocispec.Manifest
 	config   *config // nil where there is none to read
 	platform *ocispec.Platform
@@ -54,7 +55,7 @@ func parse(manifests []pipeline.Manifest) (images []*image, indexes []*index) {
 	}
 	names := pipeline.NamesOf(manifests)
 	for _, m := range manifests {
-		if pipeline.IsIndex(m.Desc.MediaType) {
+		if m.Raw != nil && pipeline.IsIndex(m.Desc.MediaType) {
 			x := &index{desc: m.Desc, names: names[m.Desc.Digest], known: known}
 			if json.Unmarshal(m.Raw, &x.index) == nil {
 				indexes = append(indexes, x)
@@ -62,7 +63,7 @@ func parse(manifests []pipeline.Manifest) (images []*image, indexes []*index) {
 			continue
 		}
 		i := &image{Image: Image{Names: names[m.Desc.Digest], Manifest: m.Desc}, faults: map[string]bool{}}
-		if json.Unmarshal(m.Raw, &i.manifest) != nil || !pipeline.IsImage(m) {
+		if i.bare = m.Raw == nil; !i.bare && (json.Unmarshal(m.Raw, &i.manifest) != nil || !pipeline.IsImage(m)) {
 			continue
 		}
 		var c config

@@ -14,8 +14,10 @@ const largeLayer = 1 << 30
 
 // judge checks a manifest and its config.
 func (i *image) judge(t *teller, o Options) {
-	i.judgeManifest(t)
-	i.judgeTypes(t)
+	if !i.bare {
+		i.judgeManifest(t)
+		i.judgeTypes(t)
+	}
 	if i.config != nil {
 		i.judgeConfig(t)
 		judgeSecrets(t, i.config)
@@ -25,7 +27,7 @@ func (i *image) judge(t *teller, o Options) {
 			t.bad("large-layer", "%s has %s compressed, more than 1 GiB", layerName(n, l.Digest), count(int(l.Size), "byte"))
 		}
 	}
-	if o.MaxSize > 0 {
+	if o.MaxSize > 0 && !i.bare {
 		t.verdict(i.Size <= o.MaxSize, "max-size", "the image has %s as stored; the limit is %d", count(int(i.Size), "byte"), o.MaxSize)
 	}
 }
@@ -84,7 +86,9 @@ func isDocker(mediaType string) bool { return strings.HasPrefix(mediaType, "appl
 func (i *image) judgeConfig(t *teller) {
 	c, layers := i.config, len(i.manifest.Layers)
 	t.verdict(c.RootFS.Type == "layers", "rootfs-type", "rootfs.type is %s", quote(c.RootFS.Type))
-	if have := len(c.RootFS.DiffIDs); have == layers {
+	if i.bare {
+		layers = len(c.RootFS.DiffIDs)
+	} else if have := len(c.RootFS.DiffIDs); have == layers {
 		t.good("layer-count", "%s and %s", count(layers, "layer"), count(have, "diff ID"))
 	}
 	switch used := c.used(); {

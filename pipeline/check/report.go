@@ -6,13 +6,17 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
 )
 
 // A Report is what Run found.
 type Report struct {
-	Fast    bool
-	Images  []*Image
-	Results []Result
+	Fast   bool
+	Images []*Image
+	// Manifests are all that were read, children before parents.
+	Manifests []pipeline.Manifest
+	Results   []Result
 }
 
 // Count says how many results have a severity.

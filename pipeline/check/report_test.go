@@ -116,7 +116,7 @@ func TestManyFilesAreCounted(t *testing.T) {
 		t.Errorf("%d results: %s", n, messages(r))
 	}
 	dups := of(r, "duplicate-file")
-	if len(dups) != 11 || dups[0].Message != "f00 is in layers 3, 4" || !strings.HasPrefix(dups[10].Message, "25 files") {
+	if len(dups) != 11 || dups[0].Message != "f00 is in layers 2, 3" || !strings.HasPrefix(dups[10].Message, "25 files") {
 		t.Errorf("told is %s", messages(&check.Report{Results: dups}))
 	}
 }

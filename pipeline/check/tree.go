@@ -134,12 +134,12 @@ func (t *tree) hiddenDir(h uint64, _ []byte, above hiding) hiding {
 	return above
 }
 
-// layerName names a layer by its number from 1, and its digest.
+// layerName names a layer by its number from 0, the lowest, and its digest.
 func layerName(i int, blob digest.Digest) string {
 	const enough = 12
 	e := blob.String()
 	if blob.Validate() == nil {
 		e = blob.Encoded()[:enough]
 	}
-	return fmt.Sprintf("layer %d (%s)", i+1, quote(e))
+	return fmt.Sprintf("layer %d (%s)", i, quote(e))
 }

@@ -53,7 +53,7 @@ func (t *tree) cutLinks() {
 	for _, l := range t.links {
 		by, how := t.hiddenBy([]byte(l.target), t.hashOf(l.target), true)
 		if by > 0 && by <= uint32(l.layer) {
-			t.tell(l.layer, "hardlink-target", Error, l.path, "is a hard link to %s, which layer %d has %s", quote(l.target), by, how)
+			t.tell(l.layer, "hardlink-target", Error, l.path, "is a hard link to %s, which layer %d has %s", quote(l.target), by-1, how)
 			continue
 		}
 		left = append(left, l)

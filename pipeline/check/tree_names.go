@@ -80,7 +80,7 @@ func (d *duplicates) add(h uint64, name []byte, above, now uint32, known bool) {
 	d.order = append(d.order, have)
 }
 
-// tell names the first ones with the layers that have them, from 1 for the
+// tell names the first ones with the layers that have them, from 0 for the
 // lowest, and then says how many there are.
 func (d *duplicates) tell(t *tree) {
 	slices.SortFunc(d.order, func(a, b *duplicate) int { return strings.Compare(a.path, b.path) })
@@ -88,7 +88,7 @@ func (d *duplicates) tell(t *tree) {
 		slices.Sort(dup.layers)
 		var in []string
 		for _, l := range dup.layers {
-			in = append(in, strconv.Itoa(int(l)))
+			in = append(in, strconv.Itoa(int(l)-1))
 		}
 		t.add(Result{
 			Severity: Warning, Check: "duplicate-file", Path: dup.path,

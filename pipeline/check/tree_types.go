@@ -51,7 +51,7 @@ func (t *tree) again(i int, it item, h uint64, s seen) {
 		return
 	}
 	if t.gone[h] == 0 { // what was deleted may come back as anything
-		t.tell(i, "type-conflict", Warning, string(it.name), "is %s here and %s in layer %d", it.kind, s.kind, s.last)
+		t.tell(i, "type-conflict", Warning, string(it.name), "is %s here and %s in layer %d", it.kind, s.kind, s.last-1)
 	}
 }
 
@@ -107,6 +107,6 @@ func (t *tree) underImplied(i int, it item, h uint64) {
 	case it.kind.isDir():
 		delete(t.implied, h)
 	case t.gone[h] == 0:
-		t.tell(i, "type-conflict", Warning, string(it.name), "is %s, and layer %d has entries below it", it.kind, above)
+		t.tell(i, "type-conflict", Warning, string(it.name), "is %s, and layer %d has entries below it", it.kind, above-1)
 	}
 }

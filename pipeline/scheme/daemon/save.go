@@ -58,6 +58,10 @@ func (s *Source) open(ctx context.Context, cli client.APIClient, q pipeline.Quer
 			return nil, explain(ctx, cli, "inspect image "+ref.Ask, err)
 		}
 		g.names = ref.names(found.ID, found.RepoTags)
+		if g.alone && q.Brief && !q.Platforms.All && len(q.Platforms.Want) == 0 {
+			g.Graph, err = newBrief(ctx, cli, ref.Ask, found)
+			return g, err
+		}
 		ask = append(ask, ref.Ask)
 		// An archive of a graph driver has one image, and an older daemon no
 		// choice: what is wanted is chosen from what comes.
