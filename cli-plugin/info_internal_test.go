@@ -6,7 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 )
 
 func TestSizesArePowersOf1024(t *testing.T) {
@@ -72,5 +76,36 @@ func TestTablesWrapAndLeaveOutEmptyColumns(t *testing.T) {
 		if len(line) != width+1 || width > wrapAt+11 {
 			t.Errorf("a line of %d: %q", len(line), line)
 		}
+	}
+}
+
+// Of an index all entries are shown: platforms, attestations, and those that the
+// source does not hold. Nothing is opened.
+func TestAnIndexIsShownWithAttestationsAndWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	plain := pipelinetest.Tar(t, pipelinetest.File{Name: "x"})
+	here := s.Image(t, pipelinetest.Image{Layers: [][]byte{plain}})
+	missing := s.Image(t, pipelinetest.Image{Platform: "linux/arm64"})
+	index := s.Index(t, here, missing, s.Attestation(t, here.Digest))
+	s.Delete(missing.Digest)
+	a, err := inspect(t.Context(), s.Source(index, "docker.io/library/app:1"), pipeline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := writeInfo(&b, a); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Index:         " + index.Digest.String() + "\n", "| linux/amd64 ", "| linux/arm64 ", "| attestation of " + shortDigest(here.Digest) + " |",
+		"| yes  |", "| no   |", "Image:         app:1\n", "Manifest:      " + here.Digest.String() + "\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	if n := s.Opened(digest.FromBytes(plain)); n != 0 || len(a.images) != 1 {
+		t.Errorf("the layer was opened %d times, there are %d images", n, len(a.images))
 	}
 }

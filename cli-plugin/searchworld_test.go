@@ -96,7 +96,7 @@ func startLoaded(ts *testscript.TestScript, _ bool, args []string) {
 	found := map[string]any{"Id": id.String(), "RepoTags": []string{args[0]}, "RootFS": map[string]any{"Type": "layers", "Layers": layers}}
 	l, err := net.Listen("unix", filepath.Clean(ts.MkAbs(args[1])))
 	ts.Check(err)
-	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: worldOf(ts).recorded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/images/"+args[0]+"/json"):
 			w.Header().Set("Content-Type", "application/json")
@@ -106,7 +106,7 @@ func startLoaded(ts *testscript.TestScript, _ bool, args []string) {
 		default:
 			noImages(w, r)
 		}
-	})}}
+	}))}}
 	s.Start()
 	ts.Defer(s.Close)
 }

@@ -35,14 +35,12 @@ type config struct {
 		DiffIDs []string `json:"diff_ids"`
 	} `json:"rootfs"`
 	History []struct {
-		CreatedBy  string `json:"created_by"`
-		Empty      bool   `json:"empty_layer"`
-		Annotation string `json:"comment"`
+		CreatedBy string `json:"created_by"`
+		Empty     bool   `json:"empty_layer"`
 	} `json:"history"`
 	Config struct {
-		Env         []string          `json:"Env"`
-		Labels      map[string]string `json:"Labels"`
-		ArgsEscaped bool              `json:"ArgsEscaped"`
+		Env         []string `json:"Env"`
+		ArgsEscaped bool     `json:"ArgsEscaped"`
 	} `json:"config"`
 }
 
