@@ -69,11 +69,11 @@ func (p *program) runCheck(ctx context.Context, cmd *cobra.Command, o checkOptio
 	if err != nil {
 		return err
 	}
-	print := writeCheck
+	write := writeCheck
 	if p.options.output.value == outputJSON {
-		print = writeCheckJSON
+		write = writeCheckJSON
 	}
-	if err := print(p.docker.Out(), report); err != nil {
+	if err := write(p.docker.Out(), report); err != nil {
 		return err
 	}
 	if report.Count(check.Error) > 0 || o.failOn.value == string(check.Warning) && report.Count(check.Warning) > 0 {

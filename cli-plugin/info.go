@@ -48,9 +48,9 @@ func (p *program) runInfo(ctx context.Context, cmd *cobra.Command, from string, 
 	if err != nil {
 		return err
 	}
-	print := writeInfo
+	write := writeInfo
 	if p.options.output.value == outputJSON {
-		print = writeInfoJSON
+		write = writeInfoJSON
 	}
-	return print(p.docker.Out(), about)
+	return write(p.docker.Out(), about)
 }

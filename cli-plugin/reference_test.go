@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/occystrap/occystrap/pipeline/builtin"
+	"github.com/occystrap/occystrap/pipeline/check"
 )
 
 // What the reference leaves out, nobody finds. The tree of commands has no
@@ -38,6 +39,9 @@ func TestTheReferenceNamesEverything(t *testing.T) {
 		for _, o := range s.Options {
 			named("option of "+s.Name, "`"+o.Name+"`")
 		}
+	}
+	for _, c := range check.Checks {
+		named("check", "| `"+c.ID+"` | "+string(c.Severity)+" |")
 	}
 	for _, k := range builtin.Filters(builtin.Config{}) {
 		named("filter", "### `"+k.Name+"`")

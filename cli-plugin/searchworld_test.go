@@ -101,6 +101,9 @@ func startLoaded(ts *testscript.TestScript, _ bool, args []string) {
 		case strings.HasSuffix(r.URL.Path, "/images/"+args[0]+"/json"):
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(found)
+		case strings.HasSuffix(r.URL.Path, "/history"):
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `[{"CreatedBy":"CMD [\"sh\"]","Size":0},{"CreatedBy":"COPY app /","Size":5},{"CreatedBy":"ADD rootfs /","Size":9}]`)
 		case strings.HasSuffix(r.URL.Path, "/images/get"):
 			_, _ = w.Write(export.Bytes())
 		default:
