@@ -27,7 +27,7 @@ func writeInfo(w io.Writer, a *inspected) error {
 	if len(a.images) == 0 {
 		fmt.Fprintln(&b, "There is no image.")
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(append(bytes.TrimRight(b.Bytes(), "\n"), '\n'))
 	return err
 }
 
