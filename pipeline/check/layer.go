@@ -54,16 +54,16 @@ func (c *checker) Images(images []pipeline.ImageLayers) error {
 }
 
 // Done takes what was found in a layer.
-func (c *checker) Done(id pipeline.LayerID, err error) error {
+func (c *checker) Done(seen pipeline.LayerSeen) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.attempts[id]
-	delete(c.attempts, id)
+	l := c.attempts[seen.ID]
+	delete(c.attempts, seen.ID)
 	if l == nil {
 		l = &layer{}
 	}
-	l.err = err
-	c.layers[id] = l
+	l.err = seen.Err
+	c.layers[seen.ID] = l
 	return nil
 }
 
