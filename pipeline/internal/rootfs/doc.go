@@ -1,0 +1,80 @@
+// Package rootfs unpacks the layers of an image, the lowest first, into one
+// directory, as a container would see them.
+//
+// A layer is a stranger's: no name, link, device or whiteout of it reaches outside
+// the directory. The kernel is only ever handed one component of a name at a time,
+// together with an open directory, and told not to follow links; links and ".." are
+// followed here, and end at the directory as they would in a container.
+//
+//	layer.tar ─▶ 1. whiteouts (whiteout.go) remove what lower layers put there
+//	          ─▶ 2. entries (entry.go) ─▶ contents, several at once (content.go)
+//	Finish    ─▶ owner, mode and times of directories, the innermost first
+//
+// What it leaves to others: compression, digests, where the tree is published.
+package rootfs
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// Options bound what a layer may cost. A zero field is no bound.
+type Options struct {
+	// Entries is the largest number of entries in one layer.
+	Entries int64
+	// Sparse is the largest number of bytes, holes included, that the sparse files
+	// of one layer may have together.
+	Sparse int64
+}
+
+// LeftOut is what was not done because this user may not do it, or the file
+// system cannot.
+type LeftOut struct {
+	mu    sync.Mutex
+	kinds []leftKind
+}
+
+type leftKind struct {
+	what, first string
+	n           int
+}
+
+func (l *LeftOut) add(what, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.kinds {
+		if l.kinds[i].what == what {
+			l.kinds[i].n++
+			return
+		}
+	}
+	l.kinds = append(l.kinds, leftKind{what, short(name), 1})
+}
+
+// String says what was left out, for the user; "" for nothing.
+func (l *LeftOut) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var parts []string
+	for _, k := range l.kinds {
+		if k.n == 1 {
+			parts = append(parts, k.what+": "+k.first)
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%s: %d, the first is %s", k.what, k.n, k.first))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// short is a name as it fits into a message.
+func short(name string) string {
+	const enough = 120
+	if len(name) > enough {
+		name = name[:enough] + "…"
+	}
+	if q := fmt.Sprintf("%q", name); q != `"`+name+`"` {
+		return q
+	}
+	return name
+}

@@ -1,0 +1,156 @@
+//go:build linux
+
+package rootfs
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// entry is the second pass over a layer: it makes what the layer brings.
+func (t *Tree) entry(ctx context.Context, i item) error {
+	switch {
+	case i.Typeflag == tar.TypeXGlobalHeader:
+		return nil
+	case isWhiteout(i.path):
+		return nil
+	case i.path == "":
+		if i.Typeflag != tar.TypeDir {
+			return errors.New("it would replace the directory itself; the layer is damaged or hostile")
+		}
+		t.top.meta = newMeta(i)
+		return nil
+	case i.Typeflag == tar.TypeLink:
+		return t.hardlink(i)
+	}
+	dir, name := path.Split(i.path)
+	if err := t.walk(strings.TrimSuffix(dir, "/"), true); err != nil {
+		return err
+	}
+	switch i.Typeflag {
+	case tar.TypeDir:
+		return t.directory(i, name)
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		return t.file(ctx, i, name)
+	case tar.TypeSymlink:
+		if i.Linkname == "" {
+			return errors.New("a symbolic link to nothing; the layer is damaged")
+		}
+		err := t.replacing(name, func(dir int) error { return unix.Symlinkat(i.Linkname, dir, name) })
+		return t.named(i, name, err)
+	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		return t.device(i, name)
+	}
+	t.left.add("entries of an unknown type", i.path)
+	return nil
+}
+
+// replacing makes a name in the directory at hand, in place of what has it.
+func (t *Tree) replacing(name string, create func(dir int) error) error {
+	err := create(t.at().fd)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := t.remove(name); err != nil {
+		return err
+	}
+	return create(t.at().fd)
+}
+
+// directory makes a directory, or takes the one that is there.
+func (t *Tree) directory(i item, name string) error {
+	d := t.at()
+	if d.children[name] == nil {
+		if err := t.replacing(name, func(int) error { return t.mkdir(name) }); err != nil {
+			return err
+		}
+	}
+	d.children[name].meta = newMeta(i)
+	return nil
+}
+
+// file makes a regular file. What has its name is removed first and never
+// written to: another name of it, a hard link, keeps the old content.
+func (t *Tree) file(ctx context.Context, i item, name string) error {
+	fd := -1
+	err := t.replacing(name, func(dir int) (err error) {
+		const create = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		fd, err = unix.Openat(dir, name, create, 0o600)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if sparse(i.Header) {
+		return t.fill(ctx, i, fd)
+	}
+	t.group.Go(func() error {
+		if err := t.fill(ctx, i, fd); err != nil {
+			return fmt.Errorf("unpack %s: %w", short(i.Name), err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// hardlink gives a file another name. The target is a name as it stands in the
+// layers; a link as its last component is linked itself, not followed.
+func (t *Tree) hardlink(i item) error {
+	target := strings.TrimPrefix(path.Clean("/"+i.Linkname), "/")
+	if target == i.path {
+		return nil
+	}
+	if target == "" {
+		return errors.New("a hard link to the top directory; the layer is damaged or hostile")
+	}
+	dir, from := path.Split(target)
+	if err := t.walk(strings.TrimSuffix(dir, "/"), false); err != nil {
+		return fmt.Errorf("its target %s: %w", short(i.Linkname), err)
+	}
+	was := t.at()
+	fd, err := unix.FcntlInt(uintptr(was.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	dir, name := path.Split(i.path)
+	if err := t.walk(strings.TrimSuffix(dir, "/"), true); err != nil {
+		return err
+	}
+	if t.at().node == was.node && name == from {
+		return nil // the same by way of a link
+	}
+	if err := t.replacing(name, func(to int) error { return unix.Linkat(fd, from, to, name, 0) }); err != nil {
+		return fmt.Errorf("link to %s: %w", short(i.Linkname), err)
+	}
+	return nil
+}
+
+// device makes a device or a pipe. Only root may make devices.
+func (t *Tree) device(i item, name string) error {
+	mode := map[byte]uint32{tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO}[i.Typeflag]
+	number := 0
+	if i.Typeflag != tar.TypeFifo {
+		number = int(unix.Mkdev(uint32(i.Devmajor), uint32(i.Devminor))) //nolint:gosec // a number out of range is another device, and no more
+	}
+	err := t.replacing(name, func(dir int) error { return unix.Mknodat(dir, name, mode|0o600, number) })
+	if errors.Is(err, unix.EPERM) && i.Typeflag != tar.TypeFifo {
+		t.left.add("devices", i.path)
+		return nil
+	}
+	return t.named(i, name, err)
+}
+
+// named gives what has no content its owner, mode and times.
+func (t *Tree) named(i item, name string, err error) error {
+	if err != nil {
+		return err
+	}
+	return newMeta(i).apply(t, handle{fd: t.at().fd, name: name, link: i.Typeflag == tar.TypeSymlink})
+}

@@ -1,0 +1,31 @@
+//go:build !linux
+
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+var errLinux = fmt.Errorf("images of Linux are unpacked on Linux only: %w", errors.ErrUnsupported)
+
+// A Tree is a directory that layers are unpacked into; here there is none.
+type Tree struct{}
+
+// New says that this system cannot hold what images are made of.
+func New(*os.File, Options) (*Tree, error) { return nil, errLinux }
+
+// Apply is never called.
+func (*Tree) Apply(context.Context, *os.File) error { return errLinux }
+
+// Finish is never called.
+func (*Tree) Finish() (*LeftOut, error) { return nil, errLinux }
+
+// Close is never called.
+func (*Tree) Close() error { return nil }
+
+// RemoveAll removes a name in an open directory, and all below it.
+func RemoveAll(dir *os.File, name string) error { return os.RemoveAll(filepath.Join(dir.Name(), name)) }

@@ -1,0 +1,130 @@
+//go:build linux
+
+package rootfs
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// A Tree is a directory that layers are unpacked into. It is used by one
+// goroutine.
+type Tree struct {
+	opts  Options
+	left  LeftOut
+	root  bool // this user may give files away
+	top   *node
+	chain []open // the directory at hand: from the top down, without links
+	group *errgroup.Group
+}
+
+// A node is a directory of the tree. All of them were made here, so all are
+// known; what is no directory is not.
+type node struct {
+	name     string
+	children map[string]*node
+	meta     *meta // nil: no layer says
+}
+
+// New unpacks into an open directory, which is empty and stays the caller's.
+func New(dir *os.File, opts Options) (*Tree, error) {
+	fd, err := unix.Openat(int(dir.Fd()), ".", openDir, 0)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{opts: opts, root: os.Geteuid() == 0, top: &node{}}
+	t.chain = []open{{t.top, fd}}
+	return t, nil
+}
+
+// Apply unpacks a layer, a plain tar, upon those before. After an error the tree
+// is of no use.
+func (t *Tree) Apply(ctx context.Context, layer *os.File) error {
+	if err := t.each(ctx, layer, t.whiteout); err != nil {
+		return err
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers())
+	t.group = group
+	err := t.each(gctx, layer, t.entry)
+	if werr := group.Wait(); werr != nil { // the cause of whatever each then said
+		return werr
+	}
+	return err
+}
+
+// An item is one entry of a layer and where its content lies.
+type item struct {
+	*tar.Header
+	path  string // clean, without a leading slash; "" for the top
+	layer *os.File
+	at    int64
+	r     io.Reader // the content, holes filled in
+}
+
+// each hands all entries of a layer to do.
+func (t *Tree) each(ctx context.Context, layer *os.File, do func(context.Context, item) error) error {
+	s := &section{f: layer}
+	r := tar.NewReader(s)
+	for n := int64(1); ; n++ {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return fmt.Errorf("read entry %d: %w", n, err)
+		}
+		if t.opts.Entries > 0 && n > t.opts.Entries {
+			return fmt.Errorf("it has more than %d entries (raise it with --max-entries)", t.opts.Entries)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		i := item{h, strings.TrimPrefix(path.Clean("/"+h.Name), "/"), layer, s.pos, r}
+		if err := do(ctx, i); err != nil {
+			return fmt.Errorf("unpack %s: %w", short(h.Name), err)
+		}
+	}
+}
+
+// Finish gives all directories their owners, modes and times, and says what was
+// left out.
+func (t *Tree) Finish() (*LeftOut, error) {
+	t.cut(0)
+	return &t.left, t.finish(t.chain[0], "")
+}
+
+func (t *Tree) finish(d open, name string) error {
+	for _, c := range d.children {
+		fd, err := unix.Openat(d.fd, c.name, openDir, 0)
+		if err != nil {
+			return fmt.Errorf("finish %s: %w", short(name+"/"+c.name), err)
+		}
+		err = t.finish(open{c, fd}, strings.TrimPrefix(name+"/"+c.name, "/"))
+		if err = errors.Join(err, unix.Close(fd)); err != nil {
+			return err
+		}
+	}
+	if d.meta == nil {
+		return unix.Fchmod(d.fd, 0o755)
+	}
+	if err := d.meta.apply(t, handle{fd: d.fd}); err != nil {
+		return fmt.Errorf("finish %s: %w", short(name), err)
+	}
+	return nil
+}
+
+// Close lets go of the directory.
+func (t *Tree) Close() error {
+	t.cut(0)
+	return unix.Close(t.chain[0].fd)
+}

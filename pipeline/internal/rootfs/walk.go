@@ -1,0 +1,219 @@
+//go:build linux
+
+package rootfs
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	openDir = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	// maxLinks is how many links on the way to one name are followed, as in
+	// Linux.
+	maxLinks = 40
+	// maxTarget is PATH_MAX of Linux.
+	maxTarget = 4096
+	// building is the mode of directories until Finish: nobody else's.
+	building = 0o700
+)
+
+// open is a directory of the tree that is open.
+type open struct {
+	*node
+	fd int
+}
+
+// at is the directory at hand.
+func (t *Tree) at() open { return t.chain[len(t.chain)-1] }
+
+// cut goes back up to a depth below the top.
+func (t *Tree) cut(depth int) {
+	for len(t.chain) > depth+1 {
+		_ = unix.Close(t.at().fd) // it was only read
+		t.chain = t.chain[:len(t.chain)-1]
+	}
+}
+
+// walk makes the directory of that path the one at hand. Links are followed
+// within the tree. With create, what is missing is made; otherwise it is
+// unix.ENOENT or unix.ENOTDIR.
+func (t *Tree) walk(dir string, create bool) error {
+	todo := split(dir)
+	same := 0
+	for same < len(todo) && same+1 < len(t.chain) && t.chain[same+1].name == todo[same] {
+		same++
+	}
+	t.cut(same)
+	todo = todo[same:]
+	for links := 0; len(todo) > 0; {
+		name := todo[0]
+		todo = todo[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			t.cut(max(len(t.chain)-2, 0))
+			continue
+		}
+		target, err := t.step(name, create)
+		if err != nil {
+			return err
+		}
+		if target == "" {
+			continue
+		}
+		if links++; links > maxLinks {
+			return unix.ELOOP
+		}
+		if strings.HasPrefix(target, "/") {
+			t.cut(0)
+		}
+		todo = append(split(target), todo...)
+	}
+	return nil
+}
+
+func split(p string) []string {
+	if p == "" || p == "." {
+		return nil
+	}
+	return strings.Split(p, "/")
+}
+
+// step goes into a directory, or returns where the link of that name points.
+func (t *Tree) step(name string, create bool) (target string, err error) {
+	d := t.at()
+	fd, err := unix.Openat(d.fd, name, openDir, 0)
+	switch {
+	case err == nil:
+		t.push(name, fd)
+		return "", nil
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		if target, err = readlink(d.fd, name); err == nil || !create {
+			return target, err
+		}
+		if err = t.remove(name); err != nil { // a file where a directory has to be
+			return "", err
+		}
+	case !errors.Is(err, unix.ENOENT), !create:
+		return "", err
+	}
+	if err = t.mkdir(name); err != nil {
+		return "", err
+	}
+	if fd, err = unix.Openat(d.fd, name, openDir, 0); err == nil {
+		t.push(name, fd)
+	}
+	return "", err
+}
+
+func (t *Tree) push(name string, fd int) {
+	d := t.at()
+	n := d.children[name]
+	if n == nil {
+		n = t.know(name)
+	}
+	t.chain = append(t.chain, open{n, fd})
+}
+
+// know remembers a directory that was made in the one at hand.
+func (t *Tree) know(name string) *node {
+	d := t.at()
+	if d.children == nil {
+		d.children = map[string]*node{}
+	}
+	n := &node{name: strings.Clone(name)}
+	d.children[n.name] = n
+	return n
+}
+
+func (t *Tree) mkdir(name string) error {
+	if err := unix.Mkdirat(t.at().fd, name, building); err != nil {
+		return err
+	}
+	t.know(name)
+	return nil
+}
+
+// readlink says where a link points; unix.ENOTDIR for what is no link.
+func readlink(dir int, name string) (string, error) {
+	buf := make([]byte, maxTarget)
+	n, err := unix.Readlinkat(dir, name, buf)
+	if err != nil || n == 0 {
+		return "", unix.ENOTDIR
+	}
+	return string(buf[:n]), nil
+}
+
+// remove removes a name from the directory at hand, and all below it.
+func (t *Tree) remove(name string) error {
+	d := t.at()
+	delete(d.children, name)
+	return removeAt(d.fd, name)
+}
+
+// RemoveAll removes a name in an open directory, and all below it, also
+// directories that their own modes protect. What is not there is no error.
+func RemoveAll(dir *os.File, name string) error {
+	err := removeAt(int(dir.Fd()), name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+func removeAt(dir int, name string) error {
+	err := unix.Unlinkat(dir, name, 0)
+	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	fd, err := openOwn(dir, name)
+	if err != nil {
+		return err
+	}
+	err = removeIn(fd)
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return err
+	}
+	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+// openOwn opens a directory to remove what is in it, whatever its mode says.
+func openOwn(dir int, name string) (int, error) {
+	if os.Geteuid() != 0 {
+		if fd, err := unix.Openat(dir, name, openDir|unix.O_PATH, 0); err == nil {
+			_ = unix.Chmod(procPath(fd, ""), building) // if that fails, the next call says so
+			_ = unix.Close(fd)
+		}
+	}
+	return unix.Openat(dir, name, openDir, 0)
+}
+
+// removeIn removes all that is in an open directory.
+func removeIn(fd int) error {
+	names, err := list(fd)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := removeAt(fd, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list returns the names in an open directory.
+func list(fd int) ([]string, error) {
+	again, err := unix.Openat(fd, ".", openDir, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(again), ".")
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
