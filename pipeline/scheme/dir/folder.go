@@ -1,0 +1,189 @@
+package dir
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
+
+const (
+	// bufferSize is how much is hashed at once.
+	bufferSize = 256 << 10
+	// filePerm and dirPerm are less the umask, as of all that a user asks for.
+	filePerm = 0o666
+	dirPerm  = 0o777
+)
+
+// A folder is an open directory: nothing outside it is reached through it.
+type folder struct {
+	root   *os.Root
+	what   string // names it in messages
+	limits pipeline.Limits
+}
+
+// openFile opens a regular file. A pipe that lies where a blob should would
+// block for ever: it is refused.
+func (f *folder) openFile(name string) (*os.File, int64, error) {
+	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, plainError(err)
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is not a regular file")
+	}
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("%s: %w", name, err), file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+// read returns a whole file that holds JSON, within the limit.
+func (f *folder) read(name string) ([]byte, error) {
+	file, size, err := f.openFile(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := f.limits.CheckManifest(name, size); err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(file, f.limits.WithDefaults().Manifest))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return raw, nil
+}
+
+// size is that of a regular file; -1 where there is none.
+func (f *folder) size(name string) (int64, error) {
+	info, err := f.root.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return -1, nil
+	case err != nil:
+		return -1, plainError(err)
+	case !info.Mode().IsRegular():
+		return -1, nil
+	}
+	return info.Size(), nil
+}
+
+// verified opens a file that has to be the blob desc.
+func (f *folder) verified(name string, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	file, size, err := f.openFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.what, err)
+	}
+	if desc.Size <= 0 {
+		desc.Size = size
+	}
+	return &named{pipeline.Verified(file, desc), f.what + ": " + name}, nil
+}
+
+// hash computes a file's digest.
+func (f *folder) hash(ctx context.Context, name string, a digest.Algorithm) (digest.Digest, error) {
+	file, _, err := f.openFile(name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	h := a.Digester()
+	if _, err := io.CopyBuffer(h.Hash(), struct{ io.Reader }{&patient{ctx, file}}, make([]byte, bufferSize)); err != nil {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	return h.Digest(), nil
+}
+
+// patient stops reading when the context ends.
+type patient struct {
+	ctx context.Context //nolint:containedctx // io.Reader has none
+	r   io.Reader
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.r.Read(b)
+}
+
+// named says in errors which file was read.
+type named struct {
+	io.ReadCloser
+	what string
+}
+
+func (n *named) Read(p []byte) (int, error) {
+	c, err := n.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s: %w", n.what, err)
+	}
+	return c, err
+}
+
+// entries lists the names in the directory itself.
+func (f *folder) entries() ([]fs.DirEntry, error) {
+	d, err := f.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadDir(-1)
+}
+
+// place moves a finished file to its name; the directories above it are made.
+func (f *folder) place(from, to string) error {
+	if dir := path.Dir(to); dir != "." {
+		if err := f.root.MkdirAll(dir, dirPerm); err != nil {
+			return plainError(err)
+		}
+	}
+	return plainError(f.root.Rename(from, to))
+}
+
+// indented is JSON as people read it, with names as they are.
+func indented(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "    ")
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
+// cause is an error of the system without the file it is about: a temporary name
+// says nothing to the user.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// plainError leaves the system call and the path out of an error: who calls
+// says which file the user should look at.
+func plainError(err error) error {
+	var pe *os.PathError
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
+		return fmt.Errorf("%s: %w", pe.Path, pe.Err)
+	case errors.As(err, &le):
+		return fmt.Errorf("%s: %w", le.New, le.Err)
+	}
+	return err
+}

@@ -1,0 +1,24 @@
+//go:build unix
+
+package dir
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock locks an open file or directory until it is closed; false says that
+// another one has it.
+func tryLock(f *os.File) (bool, error) {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false, nil
+		}
+		return err == nil, err
+	}
+}

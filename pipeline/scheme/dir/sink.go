@@ -1,0 +1,233 @@
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
+
+// sink writes images into a directory. Layers have temporary names until
+// Publish moves them to theirs; then, with the directory locked, the lists are
+// brought up to date, the catalog or index last.
+type sink struct {
+	path   string
+	oci    bool
+	unique bool // a manifest file for each image
+	expand bool
+	cfg    Config
+
+	open    sync.Once
+	opened  error
+	session *session
+
+	mu        sync.Mutex
+	layers    map[digest.Digest]string // temporary files of layers that came
+	held      map[digest.Digest]*checked
+	manifests []pipeline.Manifest
+	published bool
+}
+
+// checked is whether a blob that lies in the directory is what it should be.
+type checked struct {
+	once sync.Once
+	ok   bool
+	err  error
+}
+
+var (
+	_ pipeline.Sink    = (*sink)(nil)
+	_ pipeline.Limited = (*sink)(nil)
+)
+
+func newSink(loc pipeline.Location, cfg Config) (*sink, error) {
+	path, f, err := place(loc)
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{path: path, oci: f == formatOCI, cfg: cfg, layers: map[digest.Digest]string{}, held: map[digest.Digest]*checked{}}
+	if s.unique, _, err = loc.Bool("unique_names"); err != nil {
+		return nil, err
+	}
+	if s.expand, _, err = loc.Bool("expand"); err != nil {
+		return nil, err
+	}
+	if s.oci && (s.unique || s.expand) {
+		return nil, pipeline.Usage("dir:// options unique_names and expand are for the plain layout; leave format=oci out")
+	}
+	return s, nil
+}
+
+// begin opens the directory, once.
+func (s *sink) begin(ctx context.Context) error {
+	s.open.Do(func() {
+		if s.session, s.opened = openSession(ctx, s.path, s.cfg.Limits); s.opened == nil {
+			s.opened = s.fits()
+		}
+		s.opened = s.explain(s.opened)
+	})
+	return s.opened
+}
+
+// fits refuses to mix both layouts in one directory.
+func (s *sink) fits() error {
+	have, err := s.session.format()
+	switch {
+	case err != nil:
+		return err
+	case s.oci && have == formatPlain:
+		return pipeline.Usage("it holds images in the plain layout; leave format=oci out, or name another directory")
+	case !s.oci && have == formatOCI:
+		return pipeline.Usage("it is an OCI layout; add ?format=oci, or name another directory")
+	}
+	return nil
+}
+
+// Capacity is everything for a layout. The plain layout has no indexes, and a
+// file system that is unpacked under one name is that of one image.
+func (s *sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
+	if err := s.begin(ctx); err != nil {
+		return pipeline.Capacity{}, err
+	}
+	if s.oci {
+		return pipeline.Capacity{}, nil
+	}
+	p := pipeline.DefaultPlatform()
+	return pipeline.Capacity{Platform: &p, OneName: s.expand && !s.unique}, nil
+}
+
+// Plan takes layers as they came into a layout, and plain ones otherwise. What
+// is there already is read before it is believed.
+func (s *sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error) {
+	if err := s.begin(ctx); err != nil {
+		return pipeline.Plan{}, err
+	}
+	plan := pipeline.Plan{}
+	d := l.Blob.Digest
+	if !s.oci {
+		if l.Role == pipeline.Opaque {
+			return plan, s.explain(errNotPlain("attestations and artifacts"))
+		}
+		d, plan.Encoding.Compression = l.DiffID, pipeline.Plain
+	}
+	if d == "" {
+		return plan, nil
+	}
+	var err error
+	plan.Held, err = s.holds(ctx, d)
+	return plan, s.explain(err)
+}
+
+// errNotPlain says what the plain layout cannot hold, and what can.
+func errNotPlain(what string) error {
+	return fmt.Errorf("the plain layout cannot hold %s; write ?format=oci, or choose one image with --platform", what)
+}
+
+// file is where a layer lies once it is published.
+func (s *sink) file(d digest.Digest) string {
+	if s.oci {
+		return blobName(d)
+	}
+	return layerName(d)
+}
+
+// holds says whether a layer lies in the directory, whole.
+func (s *sink) holds(ctx context.Context, d digest.Digest) (bool, error) {
+	if err := d.Validate(); err != nil {
+		return false, fmt.Errorf("digest %q: %w", d, err)
+	}
+	s.mu.Lock()
+	c := s.held[d]
+	if c == nil {
+		c = &checked{}
+		s.held[d] = c
+	}
+	s.mu.Unlock()
+	c.once.Do(func() { c.ok, c.err = s.check(ctx, d) })
+	return c.ok, c.err
+}
+
+// check reads a file that has a layer's name. One that is damaged is replaced.
+func (s *sink) check(ctx context.Context, d digest.Digest) (bool, error) {
+	name := s.file(d)
+	size, err := s.session.size(name)
+	if err != nil || size < 0 {
+		return false, err
+	}
+	got, err := s.session.hash(ctx, name, d.Algorithm())
+	if err != nil {
+		return false, err
+	}
+	if got != d {
+		s.cfg.Events.Warn(fmt.Sprintf("%s: %s is damaged; it is written anew", s.path, name))
+	}
+	return got == d, nil
+}
+
+// has says whether a layer came in this run or was found to be there.
+func (s *sink) has(ctx context.Context, d digest.Digest) (bool, error) {
+	s.mu.Lock()
+	_, ok := s.layers[d]
+	s.mu.Unlock()
+	if ok {
+		return true, nil
+	}
+	return s.holds(ctx, d)
+}
+
+// Commit takes a manifest. It is written at Publish.
+func (s *sink) Commit(_ context.Context, m pipeline.Manifest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manifests = append(s.manifests, m)
+	return nil
+}
+
+// Publish moves layers to their names and makes the images visible.
+func (s *sink) Publish(ctx context.Context) error {
+	err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if s.oci {
+		err = s.publishLayout(ctx)
+	} else {
+		err = s.publishPlain(ctx)
+	}
+	s.published = err == nil
+	return s.explain(err)
+}
+
+// placeLayers moves the layers that came to their names.
+func (s *sink) placeLayers() error {
+	for d, temp := range s.layers {
+		if err := s.session.place(temp, s.file(d)); err != nil {
+			return err
+		}
+		delete(s.layers, d)
+	}
+	return nil
+}
+
+// Close discards what was not published.
+func (s *sink) Close() error {
+	s.open.Do(func() { s.opened = errors.New("it is closed") })
+	if s.session == nil {
+		return nil
+	}
+	err := s.session.close(s.published)
+	s.session = nil
+	return s.explain(err)
+}
+
+// explain says which directory an error is about.
+func (s *sink) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("write %s: %w", s.path, err)
+}
