@@ -111,17 +111,18 @@ func (o *options) run(events pipeline.Events) (pipeline.Options, error) {
 			Missing:   pipeline.Missing(o.missing.value),
 			Foreign:   pipeline.Foreign(o.foreign.value),
 			Events:    events,
-			Limits: pipeline.Limits{
-				Manifest: int64(o.maxManifestSize),
-				Layer:    int64(o.maxLayer),
-				Entries:  int64(o.maxEntries.value),
-			},
+			Limits:    o.limits(),
 		},
 		Parallel:     o.parallel.value,
 		Retries:      o.retries.value,
 		Attestations: pipeline.Attestations(o.attestations.value),
 		Recompress:   pipeline.Recompress(o.recompress.value),
 	}, nil
+}
+
+// limits are what hostile input may cost.
+func (o *options) limits() pipeline.Limits {
+	return pipeline.Limits{Manifest: int64(o.maxManifestSize), Layer: int64(o.maxLayer), Entries: int64(o.maxEntries.value)}
 }
 
 // wanted is the choice of platforms; the zero value leaves it to the source.

@@ -7,6 +7,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/builtin"
 	"github.com/occystrap/occystrap/pipeline/filter"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
+	"github.com/occystrap/occystrap/pipeline/scheme/dir"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 )
@@ -51,6 +52,7 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 			TempDir: o.tempDir,
 			Events:  events,
 		},
+		Dir:    dir.Config{Events: events, Limits: o.limits()},
 		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir, Search: p.searchResults(to, events)},
 	}, nil
 }

@@ -1,7 +1,7 @@
 // Package builtin is the one list of what we ship: the schemes and the filters
 // that every face of occystrap offers. Nothing registers itself anywhere else.
 //
-//	cli-plugin, sidecar ─▶ builtin ─▶ scheme/remote, scheme/tarball, scheme/daemon
+//	cli-plugin, sidecar ─▶ builtin ─▶ scheme/remote, scheme/tarball, scheme/daemon, scheme/dir
 //	                           └────▶ filter
 //
 // What needs containerd's own packages lives in plugin/ and is handed to
@@ -16,6 +16,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
+	"github.com/occystrap/occystrap/pipeline/scheme/dir"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 )
@@ -26,6 +27,7 @@ type Config struct {
 	Remote  remote.Config
 	Tarball tarball.Config
 	Daemon  daemon.Config
+	Dir     dir.Config
 	Filter  filter.Defaults
 }
 
@@ -36,6 +38,7 @@ func Schemes(cfg Config, extra ...pipeline.Scheme) pipeline.Schemes {
 		remote.Scheme(cfg.Remote),
 		tarball.Scheme(cfg.Tarball),
 		daemon.Scheme(cfg.Daemon),
+		dir.Scheme(cfg.Dir),
 	}, extra...)
 }
 

@@ -32,7 +32,7 @@ func TestTheListIsComplete(t *testing.T) {
 			t.Errorf("filter %s has no help", k.Name)
 		}
 	}
-	if want := []string{"registry", "tar", "docker"}; !slices.Equal(schemes, want) {
+	if want := []string{"registry", "tar", "docker", "dir"}; !slices.Equal(schemes, want) {
 		t.Errorf("schemes are %v, expected %v", schemes, want)
 	}
 	if want := []string{"normalize-timestamps", "exclude", "search", "inspect", "deny", "config", "platforms", "attestations"}; !slices.Equal(filters, want) {
@@ -47,17 +47,17 @@ var errOpened = errors.New("opened")
 // ends, as "directory" stands for "dir".
 func TestASchemeAnswersToItsAliases(t *testing.T) {
 	t.Parallel()
-	dir := pipeline.Scheme{
-		Name: "dir", Aliases: []string{"directory"},
+	shelf := pipeline.Scheme{
+		Name: "shelf", Aliases: []string{"bookshelf"},
 		Source: func(l pipeline.Location) (pipeline.Source, error) { return nil, fmt.Errorf("%s: %w", l, errOpened) },
 		Sink:   func(l pipeline.Location) (pipeline.Sink, error) { return nil, fmt.Errorf("%s: %w", l, errOpened) },
 	}
-	schemes := builtin.Schemes(builtin.Config{}, dir)
-	for _, uri := range []string{"dir://a", "directory://a", "Directory:a"} {
+	schemes := builtin.Schemes(builtin.Config{}, shelf)
+	for _, uri := range []string{"shelf://a", "bookshelf://a", "Bookshelf:a"} {
 		_, atSource := schemes.Source(uri)
 		_, atSink := schemes.Sink(uri)
 		for _, err := range []error{atSource, atSink} {
-			if !errors.Is(err, errOpened) || err.Error() != "dir://a: opened" {
+			if !errors.Is(err, errOpened) || err.Error() != "shelf://a: opened" {
 				t.Errorf("%s: %v", uri, err)
 			}
 		}
