@@ -26,6 +26,9 @@ type Options struct {
 	// Sparse is the largest number of bytes, holes included, that the sparse files
 	// of one layer may have together.
 	Sparse int64
+	// Visible keeps whiteouts as the files that they are in the layer: for one
+	// layer by itself.
+	Visible bool
 }
 
 // LeftOut is what was not done because this user may not do it, or the file

@@ -18,7 +18,7 @@ func (t *Tree) entry(ctx context.Context, i item) error {
 	switch {
 	case i.Typeflag == tar.TypeXGlobalHeader:
 		return nil
-	case isWhiteout(i.path):
+	case !t.opts.Visible && marked(i.path):
 		return nil
 	case i.path == "":
 		if i.Typeflag != tar.TypeDir {
@@ -111,7 +111,7 @@ func (t *Tree) hardlink(i item) error {
 	}
 	dir, from := path.Split(target)
 	if err := t.walk(strings.TrimSuffix(dir, "/"), false); err != nil {
-		return fmt.Errorf("its target %s: %w", short(i.Linkname), err)
+		return t.noTarget(i, fmt.Errorf("its target %s: %w", short(i.Linkname), err))
 	}
 	was := t.at()
 	fd, err := unix.FcntlInt(uintptr(was.fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -127,9 +127,19 @@ func (t *Tree) hardlink(i item) error {
 		return nil // the same by way of a link
 	}
 	if err := t.replacing(name, func(to int) error { return unix.Linkat(fd, from, to, name, 0) }); err != nil {
-		return fmt.Errorf("link to %s: %w", short(i.Linkname), err)
+		return t.noTarget(i, fmt.Errorf("link to %s: %w", short(i.Linkname), err))
 	}
 	return nil
+}
+
+// noTarget leaves a hard link out whose target may lie in a lower layer, where
+// there is none.
+func (t *Tree) noTarget(i item, err error) error {
+	if t.opts.Visible && errors.Is(err, unix.ENOENT) {
+		t.left.add("hard links to lower layers", i.path)
+		return nil
+	}
+	return err
 }
 
 // device makes a device or a pipe. Only root may make devices.

@@ -49,8 +49,10 @@ func New(dir *os.File, opts Options) (*Tree, error) {
 // Apply unpacks a layer, a plain tar, upon those before. After an error the tree
 // is of no use.
 func (t *Tree) Apply(ctx context.Context, layer *os.File) error {
-	if err := t.each(ctx, layer, t.whiteout); err != nil {
-		return err
+	if !t.opts.Visible {
+		if err := t.each(ctx, layer, t.whiteout); err != nil {
+			return err
+		}
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers())

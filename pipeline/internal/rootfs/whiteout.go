@@ -52,10 +52,7 @@ func (t *Tree) empty() error {
 	return removeIn(d.fd)
 }
 
-// isWhiteout says whether an entry is a whiteout, or lies where one would be.
-func isWhiteout(p string) bool { return marked(p) }
-
-// marked says whether a component of a path has the mark of a whiteout.
+// marked says whether a path is a whiteout's, or lies below where one would be.
 func marked(p string) bool {
 	return strings.HasPrefix(p, whiteoutPrefix) || strings.Contains(p, "/"+whiteoutPrefix)
 }
