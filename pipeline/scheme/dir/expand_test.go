@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
@@ -117,4 +119,24 @@ func TestOnlyOneOfSeveralImagesIsUnpackedUnderOneName(t *testing.T) {
 	if got := tree(t, path+"/manifest"); !slices.Equal(got, []string{"one"}) {
 		t.Errorf("there are %v", got)
 	}
+}
+
+func TestExpandLayersShowsTheirWhiteouts(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	lower := pipelinetest.Tar(t, pipelinetest.File{Name: "etc/a", Body: "1"}, pipelinetest.File{Name: "etc/b", Body: "1"})
+	upper := pipelinetest.Tar(t, pipelinetest.File{Name: "etc/.wh.a"}, pipelinetest.File{Name: "c", Body: "2"})
+	for range 2 {
+		write(t, path+"?expand=layers", "app:1", lower, upper)
+		for where, want := range map[string][]string{
+			"manifest": {"c", "etc/b"},
+			digest.FromBytes(lower).Encoded() + "/layer": {"etc/a", "etc/b"},
+			digest.FromBytes(upper).Encoded() + "/layer": {"c", "etc/.wh.a"},
+		} {
+			if got := tree(t, filepath.Join(path, where)); !slices.Equal(got, want) {
+				t.Errorf("%s: there are %v", where, got)
+			}
+		}
+	}
+	read(t, path)
 }

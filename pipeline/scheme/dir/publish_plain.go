@@ -35,6 +35,11 @@ func (s *sink) publishPlain(ctx context.Context) error {
 				return err
 			}
 		}
+		if s.each {
+			if err := s.unpackLayers(ctx, images[i]); err != nil {
+				return err
+			}
+		}
 	}
 	if err := s.placeLayers(); err != nil {
 		return err
@@ -52,6 +57,11 @@ func (s *sink) publishPlain(ctx context.Context) error {
 	l, err := s.readLists()
 	if err != nil {
 		return err
+	}
+	for d, tree := range s.trees {
+		if err := s.session.placeTree(tree, layerTree(d)); err != nil {
+			return err
+		}
 	}
 	files := l.put(images, s.unique)
 	for i, img := range images {

@@ -33,7 +33,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "format", Source: true, Sink: true, Help: "plain (HEX/layer.tar and manifest.json) or oci (an OCI image layout); a source looks, a destination is plain"},
 			{Name: "image", Source: true, Help: "the image of the directory to take: a name, a digest, or all (default)"},
 			{Name: "unique_names", Sink: true, Help: "true: a manifest file for each image, manifest-NAME-TAG.json"},
-			{Name: "expand", Sink: true, Help: "true: also unpack the image's file system, into a directory named like the manifest"},
+			{Name: "expand", Sink: true, Help: "true: also unpack the image's file system, into a directory named like the manifest; layers: and each layer by itself"},
 		},
 		Source: func(loc pipeline.Location) (pipeline.Source, error) {
 			path, f, err := place(loc)

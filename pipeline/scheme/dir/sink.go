@@ -19,6 +19,7 @@ type sink struct {
 	oci    bool
 	unique bool // a manifest file for each image
 	expand bool
+	each   bool // expand each layer by itself, too
 	cfg    Config
 
 	open    sync.Once
@@ -30,6 +31,8 @@ type sink struct {
 	held      map[digest.Digest]*checked
 	manifests []pipeline.Manifest
 	published bool
+	trees     map[digest.Digest]string // temporary names of unpacked layers
+	said      bool                     // what an unpacked tree lacks
 }
 
 // checked is whether a blob that lies in the directory is what it should be.
@@ -38,6 +41,9 @@ type checked struct {
 	ok   bool
 	err  error
 }
+
+// expandLayers is the value of ?expand= that unpacks each layer, too.
+const expandLayers = "layers"
 
 var (
 	_ pipeline.Sink    = (*sink)(nil)
@@ -49,11 +55,13 @@ func newSink(loc pipeline.Location, cfg Config) (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{path: path, oci: f == formatOCI, cfg: cfg, layers: map[digest.Digest]string{}, held: map[digest.Digest]*checked{}}
+	s := &sink{path: path, oci: f == formatOCI, cfg: cfg, layers: map[digest.Digest]string{}, trees: map[digest.Digest]string{}, held: map[digest.Digest]*checked{}}
 	if s.unique, _, err = loc.Bool("unique_names"); err != nil {
 		return nil, err
 	}
-	if s.expand, _, err = loc.Bool("expand"); err != nil {
+	if loc.Query["expand"] == expandLayers {
+		s.expand, s.each = true, true
+	} else if s.expand, _, err = loc.Bool("expand"); err != nil {
 		return nil, err
 	}
 	if s.oci && (s.unique || s.expand) {

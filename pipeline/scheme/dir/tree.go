@@ -17,6 +17,30 @@ func treeName(file string) string { return strings.TrimSuffix(file, ".json") }
 
 // unpack puts the file system of an image under a temporary name.
 func (s *sink) unpack(ctx context.Context, i plainImage) (name string, err error) {
+	return s.tree(ctx, i.layers, false)
+}
+
+// unpackLayers puts each layer of an image by itself, whiteouts visible, under a
+// temporary name: those that are not there yet.
+func (s *sink) unpackLayers(ctx context.Context, i plainImage) error {
+	for _, d := range i.layers {
+		if _, err := s.session.root.Lstat(layerTree(d)); err == nil || s.trees[d] != "" {
+			continue
+		}
+		name, err := s.tree(ctx, []digest.Digest{d}, true)
+		if err != nil {
+			return err
+		}
+		s.trees[d] = name
+	}
+	return nil
+}
+
+// layerTree is the directory of an unpacked layer, beside its layer.tar.
+func layerTree(d digest.Digest) string { return d.Encoded() + "/layer" }
+
+// tree unpacks layers upon one another.
+func (s *sink) tree(ctx context.Context, layers []digest.Digest, visible bool) (name string, err error) {
 	name = s.session.temp()
 	if err := s.session.root.Mkdir(name, 0o700); err != nil {
 		return "", plainError(err)
@@ -27,12 +51,12 @@ func (s *sink) unpack(ctx context.Context, i plainImage) (name string, err error
 	}
 	defer dir.Close()
 	l := s.cfg.Limits.WithDefaults()
-	tree, err := rootfs.New(dir, rootfs.Options{Entries: l.Entries, Sparse: l.Layer})
+	tree, err := rootfs.New(dir, rootfs.Options{Entries: l.Entries, Sparse: l.Layer, Visible: visible})
 	if err != nil {
 		return "", err
 	}
 	defer tree.Close()
-	for _, d := range i.layers {
+	for _, d := range layers {
 		if err := s.apply(ctx, tree, d); err != nil {
 			return "", fmt.Errorf("expand layer %s: %w", d, err)
 		}
@@ -41,7 +65,8 @@ func (s *sink) unpack(ctx context.Context, i plainImage) (name string, err error
 	if err != nil {
 		return "", err
 	}
-	if what := left.String(); what != "" {
+	if what := left.String(); what != "" && !(visible && s.said) {
+		s.said = true
 		s.cfg.Events.Warn(fmt.Sprintf("%s: the expanded file system lacks what this user, or the disk's file system, cannot make (%s)", s.path, what))
 	}
 	return name, nil
