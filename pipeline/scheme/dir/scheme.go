@@ -34,6 +34,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "image", Source: true, Help: "the image of the directory to take: a name, a digest, or all (default)"},
 			{Name: "unique_names", Sink: true, Help: "true: a manifest file for each image, manifest-NAME-TAG.json"},
 			{Name: "expand", Sink: true, Help: "true: also unpack the image's file system, into a directory named like the manifest; layers: and each layer by itself"},
+			pipeline.RecompressOption,
 		},
 		Source: func(loc pipeline.Location) (pipeline.Source, error) {
 			path, f, err := place(loc)

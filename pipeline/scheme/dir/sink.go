@@ -15,12 +15,13 @@ import (
 // Publish moves them to theirs; then, with the directory locked, the lists are
 // brought up to date, the catalog or index last.
 type sink struct {
-	path   string
-	oci    bool
-	unique bool // a manifest file for each image
-	expand bool
-	each   bool // expand each layer by itself, too
-	cfg    Config
+	recompress pipeline.Recompress
+	path       string
+	oci        bool
+	unique     bool // a manifest file for each image
+	expand     bool
+	each       bool // expand each layer by itself, too
+	cfg        Config
 
 	open    sync.Once
 	opened  error
@@ -56,6 +57,9 @@ func newSink(loc pipeline.Location, cfg Config) (*sink, error) {
 		return nil, err
 	}
 	s := &sink{path: path, oci: f == formatOCI, cfg: cfg, layers: map[digest.Digest]string{}, trees: map[digest.Digest]string{}, held: map[digest.Digest]*checked{}}
+	if s.recompress, err = loc.Recompress(); err != nil {
+		return nil, err
+	}
 	if s.unique, _, err = loc.Bool("unique_names"); err != nil {
 		return nil, err
 	}
@@ -114,7 +118,7 @@ func (s *sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 	if err := s.begin(ctx); err != nil {
 		return pipeline.Plan{}, err
 	}
-	plan := pipeline.Plan{}
+	plan := pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.recompress}}
 	d := l.Blob.Digest
 	if !s.oci {
 		if l.Role == pipeline.Opaque {
