@@ -33,7 +33,7 @@ var badLayers = [][]tar.Header{
 func makeBad(ts *testscript.TestScript, _ bool, args []string) {
 	tag, err := name.NewTag(args[1])
 	ts.Check(err)
-	img := v1.Image(empty.Image)
+	img := empty.Image
 	for _, headers := range badLayers {
 		// Plain, so that digests do not depend on a compressor.
 		img, err = mutate.Append(img, mutate.Addendum{

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -50,7 +49,7 @@ var oddLayers = [][]tar.Header{
 func makeOdd(ts *testscript.TestScript, _ bool, args []string) {
 	tag, err := name.NewTag(args[1])
 	ts.Check(err)
-	var img v1.Image = empty.Image
+	img := empty.Image
 	for _, headers := range oddLayers {
 		// Plain, so that digests do not depend on a compressor.
 		img, err = mutate.AppendLayers(img, static.NewLayer(oddLayer(ts, headers), types.DockerUncompressedLayer))

@@ -19,7 +19,7 @@ const (
 // slowRounds is how often jobs run whose peers take half a minute or more.
 const slowRounds = 3
 
-const passesNote = "Each run is a process that makes one pass over all layers, one after another; reading the files from the page cache is in its time, and is the same for all."
+const passesNote = "Each run is a process that makes one pass over all layers, one after another; reading the files from the page cache is in its time, and is the same for all." //nolint:gosec // no secret: a sentence
 
 // inflateJob reads all layers and keeps nothing.
 func (b *bench) inflateJob() job {

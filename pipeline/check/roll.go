@@ -57,7 +57,7 @@ func (r *roll) add(it kind, size int64, name, target string) {
 	if r.full {
 		return
 	}
-	b := append(r.buf[:0], byte(it))
+	b := append(r.buf[:0], byte(it)) //nolint:gocritic // the same buffer again, which it is at the end
 	shared := common(r.last, name)
 	b = binary.AppendUvarint(b, uint64(size))
 	b = binary.AppendUvarint(b, uint64(shared))

@@ -5,7 +5,7 @@ func (t *tree) register(i int, l *layer) {
 	now := uint32(i + 1)
 	l.roll.each(func(n int, it item) {
 		h := t.hash(it.name)
-		switch it.kind {
+		switch it.kind { //nolint:exhaustive // the others go on below
 		case gone:
 			t.gone[h] = now
 			return

@@ -117,10 +117,9 @@ func (c *coder) literal(v byte) *coder {
 	return c
 }
 
-// symbol writes one of the literals and lengths, with n extra bits that are 0.
-func (c *coder) symbol(v int, n uint) *coder {
+// symbol writes one of the literals, or of the lengths without extra bits.
+func (c *coder) symbol(v int) *coder {
 	c.word(c.lw[v], uint(c.lit[v]))
-	c.bits(0, n)
 	return c
 }
 
@@ -131,7 +130,7 @@ func (c *coder) distance(v int, extra uint64, n uint) *coder {
 	return c
 }
 
-func (c *coder) end() *bitStream { return c.symbol(256, 0).bitStream }
+func (c *coder) end() *bitStream { return c.symbol(256).bitStream }
 
 // member is the gzip member with the stream and these plain bytes.
 func (s *bitStream) member(plain []byte) []byte {

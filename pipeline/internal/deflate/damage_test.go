@@ -44,8 +44,8 @@ func smallStreams(t testing.TB) map[string][]byte {
 }
 
 func handMade() []byte {
-	c := new(bitStream).fixed(false).literal('a').literal('b').symbol(257, 0).distance(1, 0, 0)
-	return c.end().fixed(true).symbol(285, 0).distance(0, 0, 0).end().member(append([]byte("ababa"), bytes.Repeat([]byte("a"), 258)...))
+	c := new(bitStream).fixed(false).literal('a').literal('b').symbol(257).distance(1, 0, 0)
+	return c.end().fixed(true).symbol(285).distance(0, 0, 0).end().member(append([]byte("ababa"), bytes.Repeat([]byte("a"), 258)...))
 }
 
 // padded has bits that are not 0 before a stored block and behind the last one.
@@ -60,7 +60,7 @@ func padded() []byte {
 // degenerate has a code of one distance, which is half a code.
 func degenerate() []byte {
 	lit := flat(258, 2, 'a', 'b', 256, 257)
-	return new(bitStream).dynamic(true, lit, []int{0, 1}).literal('a').literal('b').symbol(257, 0).distance(1, 0, 0).end().member([]byte("ababa"))
+	return new(bitStream).dynamic(true, lit, []int{0, 1}).literal('a').literal('b').symbol(257).distance(1, 0, 0).end().member([]byte("ababa"))
 }
 
 // TestTruncationIsSeen cuts streams at every byte.
@@ -246,7 +246,7 @@ func blocks() map[string][]byte {
 		return append(c.align(0).b, make([]byte, 8)...)
 	}
 	match := func(sym, dist int) func(c *coder) {
-		return func(c *coder) { c.literal('a').symbol(sym, 0).distance(dist, 0, 0).end() }
+		return func(c *coder) { c.literal('a').symbol(sym).distance(dist, 0, 0).end() }
 	}
 	return map[string][]byte{
 		"good":                      dyn(abc, []int{1, 1}, nil),
@@ -261,18 +261,18 @@ func blocks() map[string][]byte {
 		"distances incomplete":      dyn(abc, []int{2, 2, 2}, nil),
 		"one distance of two bits":  dyn(abc, []int{2}, nil),
 		"a match without distances": dyn(abc, []int{0}, match(257, 0)),
-		"the word that is not":      dyn(abc, []int{1}, func(c *coder) { c.literal('a').symbol(257, 0).bits(1, 1); c.end() }),
+		"the word that is not":      dyn(abc, []int{1}, func(c *coder) { c.literal('a').symbol(257).bits(1, 1); c.end() }),
 		"287 symbols":               dyn(flat(287, 2, 'a', 'b', 256, 257), []int{1, 1}, nil),
 		"288 symbols":               dyn(flat(288, 2, 'a', 'b', 256, 257), []int{1, 1}, nil),
 		"31 distances":              dyn(abc, flat(31, 1, 0, 1), nil),
 		"32 distances":              dyn(abc, flat(32, 1, 0, 1), nil),
-		"fixed, symbol 286":         fix(func(c *coder) { c.symbol(286, 0).distance(0, 0, 0).end() }),
-		"fixed, symbol 287":         fix(func(c *coder) { c.symbol(287, 0).distance(0, 0, 0).end() }),
-		"fixed, distance 30":        fix(func(c *coder) { c.symbol(257, 0).distance(30, 0, 0).end() }),
-		"fixed, distance 31":        fix(func(c *coder) { c.symbol(257, 0).distance(31, 0, 0).end() }),
-		"good, from the start":      fix(func(c *coder) { c.symbol(257, 0).distance(1, 0, 0).end() }),
-		"before the start":          fix(func(c *coder) { c.symbol(257, 0).distance(2, 0, 0).end() }),
-		"far before the start":      fix(func(c *coder) { c.symbol(257, 0).distance(29, 8191, 13).end() }),
+		"fixed, symbol 286":         fix(func(c *coder) { c.symbol(286).distance(0, 0, 0).end() }),
+		"fixed, symbol 287":         fix(func(c *coder) { c.symbol(287).distance(0, 0, 0).end() }),
+		"fixed, distance 30":        fix(func(c *coder) { c.symbol(257).distance(30, 0, 0).end() }),
+		"fixed, distance 31":        fix(func(c *coder) { c.symbol(257).distance(31, 0, 0).end() }),
+		"good, from the start":      fix(func(c *coder) { c.symbol(257).distance(1, 0, 0).end() }),
+		"before the start":          fix(func(c *coder) { c.symbol(257).distance(2, 0, 0).end() }),
+		"far before the start":      fix(func(c *coder) { c.symbol(257).distance(29, 8191, 13).end() }),
 	}
 }
 

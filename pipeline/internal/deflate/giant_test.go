@@ -38,7 +38,7 @@ func giant(c *coder, n int) []byte {
 		base := []int{5, 7, 9, 13, 17, 25, 33, 49}[dist-4]
 		extra += uint(dist-4) / 2
 		more := x >> 24 & (1<<extra - 1)
-		c.symbol(sym, 0).distance(dist, more, extra)
+		c.symbol(sym).distance(dist, more, extra)
 		for from := len(plain) - base - int(more); length > 0; length-- {
 			plain = append(plain, plain[from])
 			from++

@@ -171,7 +171,7 @@ func TestReaderMembers(t *testing.T) {
 
 // backReference is a member that begins with a match, into the one before it.
 func backReference() []byte {
-	return new(bitStream).fixed(true).symbol(257, 0).distance(0, 0, 0).end().member([]byte("   "))
+	return new(bitStream).fixed(true).symbol(257).distance(0, 0, 0).end().member([]byte("   "))
 }
 
 // headerSum is a header with a checksum that is wrong by n.

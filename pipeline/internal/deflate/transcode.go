@@ -122,7 +122,7 @@ func newTranscoder(dst io.Writer, src io.Reader, p Patcher, opt Options) *transc
 
 // release ends the hashing and gives the windows back.
 func (t *transcoder) release() {
-	t.hasher.close()
+	t.close()
 	dropWindow(t.edits)
 	dropWindow(t.out)
 }

@@ -251,13 +251,13 @@ func once(t *testing.T, in, plain []byte, s *steps) {
 // across all of them.
 func tinyBlocks(n int) (in []byte) {
 	for range n {
-		s := new(bitStream).fixed(false).literal('a').literal('b').symbol(258, 0).distance(1, 0, 0).end()
+		s := new(bitStream).fixed(false).literal('a').literal('b').symbol(258).distance(1, 0, 0).end()
 		s.stored(false, []byte("cd"))
 		s.fixed(false).end()
 		c := s.dynamic(false, flat(260, 2, 'a', 'b', 256, 259), []int{1, 1, 0}[:2])
-		c.literal('a').symbol(259, 0).distance(0, 0, 0).symbol(259, 0).distance(1, 0, 0).end()
+		c.literal('a').symbol(259).distance(0, 0, 0).symbol(259).distance(1, 0, 0).end()
 		s.stored(false, nil)
-		s.fixed(true).symbol(257, 0).distance(7, 3, 2).literal('e').end()
+		s.fixed(true).symbol(257).distance(7, 3, 2).literal('e').end()
 		in = append(in, s.member(tinyPlain())...)
 	}
 	return in

@@ -150,7 +150,7 @@ func apply(t testing.TB, dir string, layers ...layer) (string, error) {
 func sentinel(t testing.TB, around, but string) string {
 	t.Helper()
 	var b strings.Builder
-	err := filepath.WalkDir(around, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(around, func(p string, _ fs.DirEntry, err error) error {
 		if err != nil || p == but {
 			return filepath.SkipDir
 		}

@@ -17,8 +17,10 @@ func TestLayersMerge(t *testing.T) {
 	}{
 		"file whiteout":      {[]layer{cache, {file("var/cache/.wh.x", "")}}, []string{"var/", "var/cache/", "var/cache2/", "var/cache2/y=1", "var/cached=1"}},
 		"directory whiteout": {[]layer{cache, {file("var/.wh.cache", "")}}, []string{"var/", "var/cache2/", "var/cache2/y=1", "var/cached=1"}},
-		"opaque": {[]layer{cache, {directory("var/cache"), file("var/cache/new", "2"), file("var/cache/.wh..wh..opq", "")}},
-			[]string{"var/", "var/cache/", "var/cache/new=2", "var/cache2/", "var/cache2/y=1", "var/cached=1"}},
+		"opaque": {
+			[]layer{cache, {directory("var/cache"), file("var/cache/new", "2"), file("var/cache/.wh..wh..opq", "")}},
+			[]string{"var/", "var/cache/", "var/cache/new=2", "var/cache2/", "var/cache2/y=1", "var/cached=1"},
+		},
 		"whiteout after what the layer itself brings": {[]layer{{file("a/old", "1")}, {directory("a"), file("a/new", "2"), file(".wh.a", "")}}, []string{"a/", "a/new=2"}},
 		"whiteout and file of one name":               {[]layer{{file("a", "1")}, {file("a", "2"), file(".wh.a", "")}}, []string{"a=2"}},
 		"whiteout of nothing":                         {[]layer{{file(".wh.none", ""), file("none/.wh.x", ""), file("none/.wh..wh..opq", "")}}, nil},

@@ -35,7 +35,7 @@ func newMeta(i item) *meta {
 	if accessed.IsZero() {
 		accessed = i.ModTime
 	}
-	m := &meta{path: i.path, uid: i.Uid, gid: i.Gid, mode: uint32(i.Mode & 0o7777), times: [2]unix.Timespec{spec(accessed), spec(i.ModTime)}} //nolint:gosec // 12 bits
+	m := &meta{path: i.path, uid: i.Uid, gid: i.Gid, mode: uint32(i.Mode & 0o7777), times: [2]unix.Timespec{spec(accessed), spec(i.ModTime)}}
 	for k, v := range i.PAXRecords {
 		if name, ok := strings.CutPrefix(k, xattrRecord); ok {
 			if m.xattrs == nil {

@@ -39,7 +39,8 @@ func rich() layer {
 		directory("bin"), ping, owned(symlink("home/l", "f"), 7, 8), hardlink("home/h", "home/f"),
 		{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3},
 		{Name: "disk", Typeflag: tar.TypeBlock, Mode: 0o600, Devmajor: 7, Devminor: 9},
-		{Name: "pipe", Typeflag: tar.TypeFifo, Mode: 0o622}, mode(directory("closed"), 0o500), file("closed/f", "x"), marked,
+		{Name: "pipe", Typeflag: tar.TypeFifo, Mode: 0o622},
+		mode(directory("closed"), 0o500), file("closed/f", "x"), marked,
 	}
 }
 
@@ -163,7 +164,7 @@ func TestUserIsToldWhatIsLeftOut(t *testing.T) {
 	t.Parallel()
 	const nobody = 65534
 	if os.Geteuid() == 0 {
-		home, err := os.MkdirTemp("", "occystrap-nobody")
+		home, err := os.MkdirTemp("", "occystrap-nobody") //nolint:usetesting // nobody must get there
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ type session struct {
 func openSession(ctx context.Context, path string, limits pipeline.Limits) (*session, error) {
 	_, err := os.Lstat(path)
 	created := errors.Is(err, os.ErrNotExist)
-	if err := os.MkdirAll(path, dirPerm); err != nil { //nolint:gosec // less the umask, as any directory that a user asks for
+	if err := os.MkdirAll(path, dirPerm); err != nil {
 		return nil, notDirectory(path, err)
 	}
 	root, err := os.OpenRoot(path)

@@ -137,7 +137,7 @@ func TestKilledWriterLeavesAllImagesReadable(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Duration(40+i*17) * time.Millisecond) // wherever it then is
+				time.Sleep(time.Duration(40+i*17) * time.Millisecond) //nolint:forbidigo // killed wherever it then is
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}

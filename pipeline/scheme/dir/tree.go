@@ -65,7 +65,7 @@ func (s *sink) tree(ctx context.Context, layers []digest.Digest, visible bool) (
 	if err != nil {
 		return "", err
 	}
-	if what := left.String(); what != "" && !(visible && s.said) {
+	if what := left.String(); what != "" && (!visible || !s.said) {
 		s.said = true
 		s.cfg.Events.Warn(fmt.Sprintf("%s: the expanded file system lacks what this user, or the disk's file system, cannot make (%s)", s.path, what))
 	}
