@@ -78,7 +78,9 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	case !filtered:
 		return t.asItCame(ctx, head.again())
-	case edits && !t.plan.Held && !t.mayMount():
+	case edits && !t.plan.Held && (t.run.lastEdit >= 0 || !t.mayMount()):
+		// Where the layer could be mounted, and a filter may change it, it is sent
+		// for nothing if none does; but no layer that changes is read twice.
 		return t.edit(ctx, head.again(), enc)
 	}
 	return t.scan(ctx, head, chain, enc, edits)

@@ -52,6 +52,7 @@ func (b *bench) jobs() []job {
 		b.normalize(),
 		b.exclude(),
 		b.searchJob(),
+		b.archiveSearchJob(),
 		b.inflateJob(),
 		b.transcodeJob(),
 		b.parallelJob(),

@@ -59,6 +59,52 @@ func (b *bench) searchJob() job {
 	}
 }
 
+// pythonWalk does with files of layers what the Python original does: it checks
+// the digest, and looks at every name in the tar.
+const pythonWalk = `
+import fnmatch, hashlib, os, sys, tarfile
+for path in sys.argv[2:]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as layer:
+        while block := layer.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != os.path.basename(path):
+        sys.exit(path + " has another digest")
+    with tarfile.open(path, "r:gz") as tar:
+        for member in tar:
+            if fnmatch.fnmatchcase(member.name, sys.argv[1]):
+                print(os.path.basename(path) + ":" + member.name)
+`
+
+// archiveSearchJob looks for the same files in an archive. The original cannot be
+// had here, but the library that it stands on can.
+func (b *bench) archiveSearchJob() job {
+	const python = "Python's tarfile"
+	var out strings.Builder
+	found := func(ctx context.Context) error {
+		want, err := b.wantedFiles(ctx)
+		if err != nil {
+			return err
+		}
+		return sameFiles(beforeLayer.ReplaceAllString(out.String(), "$1"), want)
+	}
+	start := func(args ...string) func(context.Context, trial) (attempt, error) {
+		return func(context.Context, trial) (attempt, error) {
+			out.Reset()
+			return attempt{command: command{args: args, out: &out}, check: found}, nil
+		}
+	}
+	return job{
+		name: "search in all layers of an archive",
+		note: "Python reads the layers from files, one after another, and checks their digests, as the Python original does once it has fetched them.",
+		contenders: []contender{
+			{name: ours, start: start(b.program, "search", "tar://"+b.archive, searchPattern, "-O", "script")},
+			{name: python, start: start(append([]string{"python3", "-c", pythonWalk, searchPattern}, b.blobs...)...)},
+		},
+		wants: []want{timesFaster(python, searchFactor), littleMemory()},
+	}
+}
+
 // wantedFiles is what a search has to find, read from the image's own folder.
 func (b *bench) wantedFiles(ctx context.Context) ([]string, error) {
 	if b.wanted == nil {
