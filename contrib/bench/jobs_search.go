@@ -27,13 +27,7 @@ var beforeLayer = regexp.MustCompile(`(?m)^.*?([0-9a-f]{64}:)`)
 func (b *bench) searchJob() job {
 	from := b.source()
 	var out strings.Builder
-	found := func(ctx context.Context) error {
-		want, err := b.wantedFiles(ctx)
-		if err != nil {
-			return err
-		}
-		return sameFiles(beforeLayer.ReplaceAllString(out.String(), "$1"), want)
-	}
+	found := b.finds(&out)
 	return job{
 		name: "search in all layers of a registry's image",
 		note: "The peer fetches, verifies and inflates (klauspost/compress) four layers at once, and walks through them with archive/tar. Both print the same files. " +
@@ -81,13 +75,7 @@ for path in sys.argv[2:]:
 func (b *bench) archiveSearchJob() job {
 	const python = "Python's tarfile"
 	var out strings.Builder
-	found := func(ctx context.Context) error {
-		want, err := b.wantedFiles(ctx)
-		if err != nil {
-			return err
-		}
-		return sameFiles(beforeLayer.ReplaceAllString(out.String(), "$1"), want)
-	}
+	found := b.finds(&out)
 	start := func(args ...string) func(context.Context, trial) (attempt, error) {
 		return func(context.Context, trial) (attempt, error) {
 			out.Reset()
@@ -102,6 +90,17 @@ func (b *bench) archiveSearchJob() job {
 			{name: python, start: start(append([]string{"python3", "-c", pythonWalk, searchPattern}, b.blobs...)...)},
 		},
 		wants: []want{timesFaster(python, searchFactor), littleMemory()},
+	}
+}
+
+// finds wants the files in what a search printed.
+func (b *bench) finds(out *strings.Builder) check {
+	return func(ctx context.Context) error {
+		want, err := b.wantedFiles(ctx)
+		if err != nil {
+			return err
+		}
+		return sameFiles(beforeLayer.ReplaceAllString(out.String(), "$1"), want)
 	}
 }
 
