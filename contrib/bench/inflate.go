@@ -42,6 +42,21 @@ func inflate(ctx context.Context, s store) (int64, error) {
 		return 0, err
 	}
 	sizes := make([]int64, len(i.Layers))
+	if err := eachLayer(ctx, s, i, "inflate", func(n int, r io.Reader) (err error) {
+		sizes[n], err = inflateBlob(r)
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	var sum int64
+	for _, n := range sizes {
+		sum += n
+	}
+	return sum, nil
+}
+
+// eachLayer reads all layers of an image, some at a time, and verifies them.
+func eachLayer(ctx context.Context, s store, i image, what string, read func(n int, r io.Reader) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(inflateAtOnce)
 	for n, l := range i.Layers {
@@ -52,23 +67,16 @@ func inflate(ctx context.Context, s store) (int64, error) {
 			}
 			defer r.Close()
 			verifier := l.Digest.Verifier()
-			if sizes[n], err = inflateBlob(io.TeeReader(r, verifier)); err != nil {
-				return fmt.Errorf("inflate %s: %w", l.Digest, err)
+			if err := read(n, io.TeeReader(r, verifier)); err != nil {
+				return fmt.Errorf("%s %s: %w", what, l.Digest, err)
 			}
 			if !verifier.Verified() {
-				return fmt.Errorf("inflate %s: the content does not have this digest", l.Digest)
+				return fmt.Errorf("%s %s: the content does not have this digest", what, l.Digest)
 			}
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return 0, err
-	}
-	var sum int64
-	for _, n := range sizes {
-		sum += n
-	}
-	return sum, nil
+	return g.Wait()
 }
 
 func inflateBlob(r io.Reader) (int64, error) {

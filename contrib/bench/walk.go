@@ -12,7 +12,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 )
 
 // walkName is the first argument that makes this program the peer of a search:
@@ -46,26 +45,10 @@ func walk(ctx context.Context, s store, pattern string) ([]string, error) {
 		return nil, err
 	}
 	found := make([][]string, len(i.Layers))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(inflateAtOnce)
-	for n, l := range i.Layers {
-		g.Go(func() error {
-			r, err := s.open(ctx, l)
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			verifier := l.Digest.Verifier()
-			if found[n], err = walkLayer(io.TeeReader(r, verifier), l.Digest, pattern); err != nil {
-				return fmt.Errorf("walk through %s: %w", l.Digest, err)
-			}
-			if !verifier.Verified() {
-				return fmt.Errorf("walk through %s: the content does not have this digest", l.Digest)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := eachLayer(ctx, s, i, "walk through", func(n int, r io.Reader) (err error) {
+		found[n], err = walkLayer(r, i.Layers[n].Digest, pattern)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return slices.Concat(found...), nil
