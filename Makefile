@@ -25,6 +25,11 @@ PREFIX     ?= $(HOME)/.local
 PLUGIN_DIR ?= $(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
 endif
 
+SHARE := $(DESTDIR)$(PREFIX)/share
+
+# The manual is written by a program that runs here, whatever is built.
+HOST_GO := GOOS= GOARCH= $(GO)
+
 .PHONY: build
 build: ## build every binary into bin/ (the default)
 	@mkdir -p bin
@@ -55,11 +60,24 @@ testenv: ## install and start the daemons that the integration tests use
 testenv-down: ## stop what testenv started
 	contrib/testenv/down.sh
 
+.PHONY: docs
+docs: ## write contrib/docs/commands anew from the commands' help
+	$(HOST_GO) run ./contrib/docs/gen contrib/docs/commands
+
+.PHONY: man
+man: ## write man pages into bin/man
+	$(HOST_GO) run ./contrib/docs/gen -man bin/man
+
 .PHONY: install
-install: build ## install the Docker CLI plugin, and occystrap as a command of its own
+install: build man ## install the Docker CLI plugin, occystrap as a command of its own, man pages and completion
 	install -d '$(DESTDIR)$(PLUGIN_DIR)' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 bin/docker-occystrap '$(DESTDIR)$(PLUGIN_DIR)/docker-occystrap'
 	install -m 0755 bin/occystrap '$(DESTDIR)$(PREFIX)/bin/occystrap'
+	install -d '$(SHARE)/man/man1' '$(SHARE)/bash-completion/completions' '$(SHARE)/zsh/site-functions' '$(SHARE)/fish/vendor_completions.d'
+	install -m 0644 bin/man/*.1 '$(SHARE)/man/man1/'
+	install -m 0644 contrib/completion/occystrap.bash '$(SHARE)/bash-completion/completions/occystrap'
+	install -m 0644 contrib/completion/_occystrap '$(SHARE)/zsh/site-functions/_occystrap'
+	install -m 0644 contrib/completion/occystrap.fish '$(SHARE)/fish/vendor_completions.d/occystrap.fish'
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## check style, formatting (gofumpt, gci) and go vet

@@ -1,8 +1,6 @@
 package cliplugin
 
 import (
-	"runtime"
-
 	"github.com/spf13/pflag"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -44,7 +42,7 @@ func (o *options) installChoice(flags *pflag.FlagSet) {
 	o.foreign = choice{value: string(pipeline.ForeignKeep), allowed: words(pipeline.ForeignKeep, pipeline.ForeignFetch, pipeline.ForeignSkip)}
 	o.attestations = choice{value: string(pipeline.AttestationsDrop), allowed: words(pipeline.AttestationsDrop, pipeline.AttestationsKeep, pipeline.AttestationsNone)}
 	flags.StringVar(&o.os, "os", "", `Operating system of the image to take (default "linux")`)
-	flags.StringVar(&o.architecture, "architecture", "", `Architecture of the image to take (default "`+runtime.GOARCH+`")`)
+	flags.StringVar(&o.architecture, "architecture", "", "Architecture of the image to take (default: this machine's)")
 	flags.StringVar(&o.variant, "variant", "", "Variant of the architecture, as v7 of arm")
 	flags.Var(&o.platforms, "platform", "Platforms to take, as linux/arm64; repeat it or separate by commas")
 	flags.BoolVar(&o.allPlatforms, "all-platforms", false, "Take every image of an index, and the index")

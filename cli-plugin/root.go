@@ -21,8 +21,11 @@ func (p *program) root() *cobra.Command {
 		Short: shortHelp,
 		Long: shortHelp + `.
 
-Images are read from and written to registries (registry://), archives (tar://)
-and daemons (docker://).`,
+Images are read from and written to registries (registry://), archives (tar://),
+directories (dir://) and daemons (docker://).`,
+		Example: `  occystrap process docker://app:1 registry://registry.example/app:1
+  occystrap info registry://docker.io/library/busybox:latest
+  occystrap search tar://app.tar '*.pem'`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {

@@ -54,7 +54,9 @@ func (p *program) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version [OPTIONS]",
 		Short: "Show the version",
-		Args:  takes(),
+		Example: `  occystrap version
+  occystrap version --format json`,
+		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, out := p.build(), cmd.OutOrStdout()
 			if format.value == "json" {
