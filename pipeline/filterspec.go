@@ -12,7 +12,10 @@ import (
 type FilterKind struct {
 	Name    string
 	Options []Option // Source and Sink are not looked at
-	Help    string
+	// Main is the option that a first piece without "=" is the value of, as in
+	// recompress:zstd; "": there is none.
+	Main string
+	Help string
 	// New makes the filter; a bad option is a UsageError.
 	New func(FilterOptions) (Filter, error)
 }
@@ -60,6 +63,9 @@ func (k FilterKind) parse(s string) (FilterOptions, error) {
 		return opts, nil
 	}
 	for piece := range strings.SplitSeq(s, ",") {
+		if last == "" && k.Main != "" && !strings.Contains(piece, "=") {
+			piece = k.Main + "=" + piece
+		}
 		key, value, ok := strings.Cut(piece, "=")
 		if !ok || last != "" && (openList(opts[last]) || !k.knows(key) && !plainWord(key)) {
 			if last == "" {

@@ -71,11 +71,14 @@ func (r *run) recompress(e Encoding) Recompress {
 }
 
 // recipe is what the run does to a layer, so that equal recipes turn equal layers
-// into equal layers: "" where no filter sees it.
+// into equal layers: "" where no filter sees it and nobody says how it is stored.
 func (r *run) recipe(mode Recompress) string {
 	var keys []string
 	for _, f := range r.chain {
 		keys = append(keys, f.Recipe().Key)
+	}
+	if r.opts.Storing.Compression != "" {
+		keys = append(keys, r.opts.Storing.key())
 	}
 	if len(keys) == 0 {
 		return ""

@@ -69,6 +69,7 @@ type run struct {
 	listed    []layerKey // the layers in the order of the manifests, if known
 	seq       int        // layers given to the sink so far
 	deferred  []Layer    // opaque blobs, until it is known that they are wanted
+	onlyPlain sync.Once  // says that the sink stores plain layers, whatever the user wants
 
 	mu       sync.Mutex
 	failed   []error

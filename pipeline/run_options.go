@@ -20,6 +20,8 @@ type Options struct {
 	// Recompress says how changed layers are compressed, where neither a filter nor
 	// the sink does.
 	Recompress Recompress
+	// Storing says how all layers are stored, changed or not.
+	Storing Storing
 }
 
 const defaultParallel = 4

@@ -105,6 +105,8 @@ type Encoding struct {
 	Compression Compression
 	// Level is the compressor's; 0 stands for its default (gzip 6, zstd 3).
 	Level int
+	// Anew: a layer that has this compression already is compressed anew, too.
+	Anew bool
 	// Recompress is how layers that a filter changed are compressed again; ""
 	// leaves that to the filters and the user.
 	Recompress Recompress

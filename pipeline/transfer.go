@@ -44,10 +44,14 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	if filtered {
 		asked.Origin = "" // nothing is mounted before the filters have seen it
 	}
+	if t.recodes() {
+		asked = t.recoded(asked)
+	}
 	if t.plan, err = t.run.sink.Plan(ctx, asked); err != nil {
 		return on(SinkSide, err)
 	}
-	if t.mode = t.run.recompress(t.plan.Encoding); filtered {
+	t.plan = t.storing(t.plan)
+	if t.mode = t.run.recompress(t.plan.Encoding); filtered || t.recodes() {
 		t.out.Recipe = t.run.recipe(t.mode)
 	}
 	if !filtered && t.plan.Held {
@@ -67,14 +71,14 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	}
 	enc := t.plan.encoding(came)
 	if t.layer.Role == Opaque {
-		enc.Compression = came
+		enc.Compression, enc.Anew = came, false
 	}
 	edits := t.edits(came, enc)
 	if edits && t.run.content {
 		edits, t.why = false, "a filter looks into files"
 	}
 	switch {
-	case enc.Compression != came:
+	case enc.Compression != came || enc.Anew:
 		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	case !filtered:
 		return t.asItCame(ctx, head.again())

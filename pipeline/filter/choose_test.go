@@ -3,6 +3,7 @@ package filter_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -104,5 +105,40 @@ func TestImagesAreNotChosenTwice(t *testing.T) {
 	}
 	if err := pipeline.Look(t.Context(), src, []pipeline.Filter{choice, choice}, pipeline.Options{}); !errors.As(err, &usage) {
 		t.Errorf("without a sink: %v", err)
+	}
+}
+
+func TestRecompressWantsACompressionThatItKnows(t *testing.T) {
+	t.Parallel()
+	for spec, want := range map[string]string{
+		"recompress":                          "recompress filter needs a compression, as in recompress:zstd or recompress:gzip,level=9",
+		"recompress:level=3":                  "recompress filter needs a compression, as in recompress:zstd or recompress:gzip,level=9",
+		"recompress:lz4":                      `filter option compression is "lz4"; it takes gzip or zstd`,
+		"recompress:gzip,level=10":            "filter option level is 10; gzip takes 1 to 9",
+		"recompress:zstd,level=0":             "filter option level is 0; zstd takes 1 to 22",
+		"recompress:zstd,level=best":          `filter option level is "best"; it takes a whole number`,
+		"recompress:zstd":                     "",
+		"recompress:compression=gzip,level=9": "",
+		"recompress:zstd,level=22":            "",
+	} {
+		_, err := filter.Kinds(filter.Defaults{}).New(spec)
+		if got := fmt.Sprint(err); got != want && (want != "" || err != nil) {
+			t.Errorf("%s: %s", spec, got)
+		}
+	}
+}
+
+func TestRecompressStandsOnce(t *testing.T) {
+	t.Parallel()
+	var opts pipeline.Options
+	for i, spec := range []string{"recompress:zstd,level=19", "recompress:gzip"} {
+		err := newFilter(t, filter.Defaults{}, spec).(pipeline.Chooser).Choose(&opts)
+		var usage *pipeline.UsageError
+		if (i > 0) != errors.As(err, &usage) {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	if want := (pipeline.Storing{Compression: pipeline.Zstd, Level: 19}); opts.Storing != want || opts.Parallel != 1 {
+		t.Errorf("the run has %+v", opts)
 	}
 }

@@ -113,6 +113,19 @@ func ExampleKinds_attestations() {
 	// attestations:mode=none <nil>
 }
 
+// Layers that are stored plain are stored with zstd.
+func ExampleKinds_recompress() {
+	f, err := filter.Kinds(filter.Defaults{}).New("recompress:zstd,level=9")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report, err := pipeline.Run(context.Background(), exampleImage(), []pipeline.Filter{f}, pipelinetest.NewSink(), pipeline.Options{})
+	fmt.Println(report.Layers[0].How, err)
+	// Output:
+	// recoded <nil>
+}
+
 // What must not be in an image fails the run.
 func ExampleKinds_deny() {
 	show("deny:pattern=**/tool,max-size=1g")

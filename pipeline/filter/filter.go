@@ -25,5 +25,5 @@ type Defaults struct {
 
 // Kinds are the filters of this package.
 func Kinds(d Defaults) pipeline.FilterKinds {
-	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d), searchKind(d), inspectKind(), denyKind(), configKind(), platformsKind(), attestationsKind()}
+	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d), searchKind(d), inspectKind(), denyKind(), configKind(), platformsKind(), attestationsKind(), recompressKind()}
 }
