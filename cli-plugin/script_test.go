@@ -49,6 +49,7 @@ func TestScript(t *testing.T) {
 			"mkodd":    makeOdd,
 			"mkbad":    makeBad,
 			"loaded":   startLoaded,
+			"mkpython": makePython,
 		},
 	})
 }
