@@ -139,6 +139,10 @@ const probeLayered = `cat /opt/hard /opt/soft /opt/dir/new; ls /opt /opt/dir; st
 
 const saysLayered = "data\ndata\nnew\n/opt:\ndata\ndata2\ndir\nhard\nsetuid\nsoft\n\n/opt/dir:\nnew\n4755\none file"
 
+// mayUseRawSockets is cap_net_raw=ep as the kernel keeps it (struct vfs_cap_data,
+// revision 2).
+const mayUseRawSockets = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
 // layered is busybox with layers on top that hold what images hold: hard links,
 // links, modes, extended attributes, whiteouts of files and folders.
 func layered(t testing.TB) fixture {
@@ -152,6 +156,7 @@ func layered(t testing.TB) fixture {
 		{Name: "opt/hard", Link: "opt/data", Type: tar.TypeLink},
 		{Name: "opt/soft", Link: "data", Type: tar.TypeSymlink},
 		{Name: "opt/setuid", Body: "tool\n", Mode: 0o4755, PAX: map[string]string{"SCHILY.xattr.user.occystrap": "kept"}},
+		{Name: "capable", Body: "tool\n", Mode: 0o755, PAX: map[string]string{"SCHILY.xattr.security.capability": mayUseRawSockets}},
 		{Name: "opt/gone", Body: "gone\n"},
 		{Name: "opt/dir/old", Body: "old\n"},
 		{Name: "cache/x.tmp", Body: "x\n"},
