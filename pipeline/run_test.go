@@ -185,6 +185,25 @@ func TestLateChange(t *testing.T) {
 	}
 }
 
+// One pass for ten filters: a layer is opened once and written once.
+func TestChangedLayerIsReadOnceForAllFilters(t *testing.T) {
+	t.Parallel()
+	for _, c := range []pipeline.Compression{pipeline.Plain, pipeline.Gzip, pipeline.Zstd} {
+		s, img, was := oneLayer(t, c, pipelinetest.Tar(t, files("a")...))
+		dst := pipelinetest.NewSink()
+		var chain []pipeline.Filter
+		for i := range 10 {
+			chain = append(chain, rename{fmt.Sprintf("a/file%.*s", i, "0123456789"), fmt.Sprintf("a/file%.*s", i+1, "0123456789")})
+		}
+		run(t, s.Source(img), dst, all, chain...)
+		_, config := manifestOf(t, published(t, dst))
+		want := pipelinetest.Tar(t, files("a")[0], pipelinetest.File{Name: "a/file0123456789", Body: "content of a"})
+		if got := config.RootFS.DiffIDs[0]; got != digest.FromBytes(want) || s.Opened(was.Digest) != 1 || dst.Started != 1 {
+			t.Errorf("%s: diff ID %s, opened %d times, written %d times", c, got, s.Opened(was.Digest), dst.Started)
+		}
+	}
+}
+
 func TestHeldLayerIsNeverOpened(t *testing.T) {
 	t.Parallel()
 	s := pipelinetest.NewStore()

@@ -16,7 +16,8 @@ import (
 const parityTable = "../../contrib/docs/parity.md"
 
 // A cell names tests as `package path` `TestName/subtest`, several of them
-// separated by <br>.
+// separated by <br>. Rows of defects have a third cell, which says what no test
+// can; only with it may the second be empty.
 var parityCell = regexp.MustCompile("^`([^`]+)` `(Test[^`/]*)(/[^`]+)?`$")
 
 func TestParityTableNamesTestsThatExist(t *testing.T) {
@@ -29,7 +30,7 @@ func TestParityTableNamesTestsThatExist(t *testing.T) {
 	seen := map[string]bool{}
 	for i, line := range strings.Split(string(text), "\n") {
 		cells := strings.Split(strings.Trim(line, "| "), " | ")
-		if !strings.HasPrefix(line, "| ") || len(cells) != 2 || cells[0] == "row" {
+		if !strings.HasPrefix(line, "| ") || len(cells) < 2 || cells[0] == "row" || cells[0] == "defect" {
 			continue
 		}
 		row := cells[0]
@@ -37,6 +38,9 @@ func TestParityTableNamesTestsThatExist(t *testing.T) {
 			t.Errorf("%s:%d: row %s is there twice", parityTable, i+1, row)
 		}
 		seen[row] = true
+		if len(cells) > 2 && cells[1] == "" && len(cells[2]) > len(row) {
+			continue
+		}
 		for cell := range strings.SplitSeq(cells[1], "<br>") {
 			m := parityCell.FindStringSubmatch(strings.TrimSpace(cell))
 			if m == nil {
@@ -46,7 +50,7 @@ func TestParityTableNamesTestsThatExist(t *testing.T) {
 			checkTest(t, known, row, m[1], m[2], strings.TrimPrefix(m[3], "/"))
 		}
 	}
-	if least := 30; len(seen) < least {
+	if least := 300; len(seen) < least {
 		t.Errorf("%s has %d rows, expected at least %d", parityTable, len(seen), least)
 	}
 }
