@@ -24,6 +24,9 @@ func (*Tree) Apply(context.Context, *os.File) error { return errLinux }
 // Finish is never called.
 func (*Tree) Finish() (*LeftOut, error) { return nil, errLinux }
 
+// Hidden is zero.
+func (*Tree) Hidden() Hidden { return Hidden{} }
+
 // Close is never called.
 func (*Tree) Close() error { return nil }
 

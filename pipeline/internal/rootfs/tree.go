@@ -19,12 +19,13 @@ import (
 // A Tree is a directory that layers are unpacked into. It is used by one
 // goroutine.
 type Tree struct {
-	opts  Options
-	left  LeftOut
-	root  bool // this user may give files away
-	top   *node
-	chain []open // the directory at hand: from the top down, without links
-	group *errgroup.Group
+	opts   Options
+	left   LeftOut
+	hidden Hidden
+	root   bool // this user may give files away
+	top    *node
+	chain  []open // the directory at hand: from the top down, without links
+	group  *errgroup.Group
 }
 
 // A node is a directory of the tree. All of them were made here, so all are
@@ -124,6 +125,9 @@ func (t *Tree) finish(d open, name string) error {
 	}
 	return nil
 }
+
+// Hidden says what later layers took from earlier ones so far.
+func (t *Tree) Hidden() Hidden { return t.hidden }
 
 // Close lets go of the directory.
 func (t *Tree) Close() error {

@@ -153,20 +153,22 @@ func readlink(dir int, name string) (string, error) {
 func (t *Tree) remove(name string) error {
 	d := t.at()
 	delete(d.children, name)
-	return removeAt(d.fd, name)
+	return removeAt(d.fd, name, &t.hidden)
 }
 
 // RemoveAll removes a name in an open directory, and all below it, also
 // directories that their own modes protect. What is not there is no error.
 func RemoveAll(dir *os.File, name string) error {
-	err := removeAt(int(dir.Fd()), name)
+	err := removeAt(int(dir.Fd()), name, nil)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	return err
 }
 
-func removeAt(dir int, name string) error {
+// removeAt removes a name and all below it, and counts the files if asked to.
+func removeAt(dir int, name string, hidden *Hidden) error {
+	hidden.count(dir, name)
 	err := unix.Unlinkat(dir, name, 0)
 	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
 		return err
@@ -175,11 +177,19 @@ func removeAt(dir int, name string) error {
 	if err != nil {
 		return err
 	}
-	err = removeIn(fd)
+	err = removeIn(fd, hidden)
 	if err = errors.Join(err, unix.Close(fd)); err != nil {
 		return err
 	}
 	return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+}
+
+func (h *Hidden) count(dir int, name string) {
+	var st unix.Stat_t
+	if h == nil || unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return
+	}
+	h.Files, h.Bytes = h.Files+1, h.Bytes+st.Size
 }
 
 // openOwn opens a directory to remove what is in it, whatever its mode says.
@@ -194,13 +204,13 @@ func openOwn(dir int, name string) (int, error) {
 }
 
 // removeIn removes all that is in an open directory.
-func removeIn(fd int) error {
+func removeIn(fd int, hidden *Hidden) error {
 	names, err := list(fd)
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		if err := removeAt(fd, n); err != nil {
+		if err := removeAt(fd, n, hidden); err != nil {
 			return err
 		}
 	}

@@ -49,7 +49,7 @@ func (t *Tree) whiteout(_ context.Context, i item) error {
 func (t *Tree) empty() error {
 	d := t.at()
 	d.children = nil
-	return removeIn(d.fd)
+	return removeIn(d.fd, &t.hidden)
 }
 
 // marked says whether a path is a whiteout's, or lies below where one would be.

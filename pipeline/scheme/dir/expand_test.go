@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -139,4 +140,35 @@ func TestExpandLayersShowsTheirWhiteouts(t *testing.T) {
 		}
 	}
 	read(t, path)
+}
+
+// The Python tool logged the bytes that flattening would save; so do we, for
+// whoever asks for details.
+func TestExpandTellsWhatLaterLayersHide(t *testing.T) {
+	t.Parallel()
+	lower := pipelinetest.Tar(t, pipelinetest.File{Name: "etc/a", Body: "12345"}, pipelinetest.File{Name: "d/b", Body: "123"}, pipelinetest.File{Name: "kept", Body: "1"})
+	upper := pipelinetest.Tar(t, pipelinetest.File{Name: "etc/a", Body: "1"}, pipelinetest.File{Name: ".wh.d"})
+	for _, c := range []struct {
+		layers [][]byte
+		want   string
+	}{
+		{[][]byte{lower, upper}, "later layers replace or delete 2 files with 8 bytes; flattening the image would save them"},
+		{[][]byte{lower}, ""},
+	} {
+		var told []string
+		events := func(e pipeline.Event) {
+			if e.Kind == pipeline.EventDetail {
+				told = append(told, e.Message)
+			}
+		}
+		path := t.TempDir()
+		store := pipelinetest.NewStore()
+		src := store.Source(store.Image(t, pipelinetest.Image{Layers: c.layers}), "r.example/a:1")
+		if _, err := pipeline.Run(t.Context(), src, nil, sinkWith(t, path+"?expand=true", events), pipeline.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(told, "\n"); c.want == "" && got != "" || !strings.HasSuffix(got, c.want) {
+			t.Errorf("told %q, want %q", got, c.want)
+		}
+	}
 }

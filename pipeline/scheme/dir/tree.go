@@ -69,6 +69,9 @@ func (s *sink) tree(ctx context.Context, layers []digest.Digest, visible bool) (
 		s.said = true
 		s.cfg.Events.Warn(fmt.Sprintf("%s: the expanded file system lacks what this user, or the disk's file system, cannot make (%s)", s.path, what))
 	}
+	if what := tree.Hidden().String(); what != "" && !visible {
+		s.cfg.Events.Detail(fmt.Sprintf("%s: %s", s.path, what))
+	}
 	return name, nil
 }
 
