@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
