@@ -8,7 +8,9 @@ import (
 
 	"github.com/docker/cli/cli/config"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/credential"
+	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 )
 
 // maxPassword bounds what --password-stdin reads: tokens of cloud registries
@@ -44,11 +46,37 @@ func (o *options) login(stdin io.Reader) (login, error) {
 // keychain is where one side's logins come from: its own file, else the login
 // of both sides, then the stores that every user of containers has.
 func (l login) keychain(file string) credential.Keychain {
-	given := credential.Static(l.username, l.password)
+	return credential.Chain(l.given(file), credential.Default(dockerEnvironment))
+}
+
+// given is the login that was given for one side of this run.
+func (l login) given(file string) credential.Keychain {
 	if file != "" {
-		given = credential.File(file)
+		return credential.File(file)
 	}
-	return credential.Chain(given, credential.Default(dockerEnvironment))
+	return credential.Static(l.username, l.password)
+}
+
+// others is where logins come from at registries that neither end may name: what
+// is given for an end counts where that end is.
+func (o *options) others(l login, from, to string) credential.Keychain {
+	return credential.Chain(
+		credential.Only(l.given(o.sourceCredentials), hostsOf(from)...),
+		credential.Only(l.given(o.destinationCredentials), hostsOf(to)...),
+		credential.Default(dockerEnvironment))
+}
+
+// hostsOf is the registry that a URI names, if it names one.
+func hostsOf(uri string) []string {
+	loc, err := pipeline.ParseLocation(uri)
+	if err != nil || loc.Scheme != "registry" {
+		return nil // who opens it says what is wrong
+	}
+	ref, err := remote.ParseReference(loc.Host, loc.Path)
+	if err != nil {
+		return nil
+	}
+	return []string{ref.Host}
 }
 
 // dockerEnvironment is the environment with Docker's --config in it.

@@ -33,9 +33,12 @@ var filesOf = [][]string{
 }
 
 // image makes the test image for a platform ("linux/arm64/v8").
-func image(platform string) (v1.Image, error) {
+func image(platform string) (v1.Image, error) { return imageOf(platform, filesOf) }
+
+// imageOf makes an image of some layers.
+func imageOf(platform string, layers [][]string) (v1.Image, error) {
 	img := empty.Image
-	for _, files := range filesOf {
+	for _, files := range layers {
 		content, err := layer(files)
 		if err != nil {
 			return nil, err
@@ -102,6 +105,13 @@ func makeArchive(ts *testscript.TestScript, _ bool, args []string) {
 // mkremote NAME puts the test image into a registry.
 func makeRemote(ts *testscript.TestScript, _ bool, args []string) {
 	img, err := image("linux/amd64")
+	ts.Check(err)
+	ts.Check(remote.Write(reference(ts, args[0]), img, access()...))
+}
+
+// mkbase NAME puts an image of the lowest layer of the test image into a registry.
+func makeBase(ts *testscript.TestScript, _ bool, args []string) {
+	img, err := imageOf("linux/amd64", filesOf[:1])
 	ts.Check(err)
 	ts.Check(remote.Write(reference(ts, args[0]), img, access()...))
 }

@@ -81,7 +81,7 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	}
 	schemes := builtin.Schemes(places, p.extra...)
 	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
-	filters, err := newFilters(builtin.Filters(places), o.filters)
+	filters, err := newFilters(builtin.Filters(places, p.extra...), o.filters)
 	if err != nil {
 		return done, err
 	}

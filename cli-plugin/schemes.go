@@ -54,6 +54,7 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 		},
 		Dir:    dir.Config{Events: events, Limits: o.limits()},
 		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir, Search: p.searchResults(to, events)},
+		Others: o.others(login, from, to),
 	}, nil
 }
 

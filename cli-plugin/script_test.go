@@ -36,6 +36,7 @@ func TestScript(t *testing.T) {
 			"exits":    exits,
 			"mkimage":  makeArchive,
 			"mkremote": makeRemote,
+			"mkbase":   makeBase,
 			"mkindex":  makeIndex,
 			"entries":  listEntries,
 			"digest":   showDigest,

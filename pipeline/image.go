@@ -112,6 +112,9 @@ type Layer struct {
 	// Parents are the layers below this one in its image, the lowest first;
 	// nil while unknown.
 	Parents []Layer
+	// Base names the base image that the layer belongs to in the image at hand,
+	// where a filter asks for it (BaseFinder); "" otherwise.
+	Base string
 	// Origin names a repository ("registry.example/team/app") from which a
 	// registry may mount the blob; "" for none.
 	Origin string

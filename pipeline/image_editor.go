@@ -94,7 +94,7 @@ func (e *imageEditor) subject(o *Object) error {
 
 // layer brings one entry of the manifest up to date.
 func (e *imageEditor) layer(i int, entry *Object, desc ocispec.Descriptor) error {
-	out := e.run.outcome(e.m.Layers, i, FileSystem)
+	out := e.run.outcome(e.n.source.Digest, e.m.Layers, i, FileSystem)
 	if err := e.check(i, desc, out); err != nil {
 		return on(SourceSide, fmt.Errorf("layer %d, %s: %w", i, desc.Digest, err))
 	}

@@ -72,7 +72,7 @@ func (r *run) recompress(e Encoding) Recompress {
 
 // recipe is what the run does to a layer, so that equal recipes turn equal layers
 // into equal layers: "" where no filter sees it and nobody says how it is stored.
-func (r *run) recipe(mode Recompress) string {
+func (r *run) recipe(mode Recompress, l Layer) string {
 	var keys []string
 	for _, f := range r.chain {
 		keys = append(keys, f.Recipe().Key)
@@ -82,6 +82,9 @@ func (r *run) recipe(mode Recompress) string {
 	}
 	if len(keys) == 0 {
 		return ""
+	}
+	if l.Base != "" {
+		keys = append(keys, "of the base")
 	}
 	versions := canonicalVersion
 	if mode == RecompressTranscode {

@@ -297,7 +297,7 @@ func (w *rewriter) kept() ([]Manifest, error) {
 // arrived says whether an opaque blob came as it was.
 func (w *rewriter) arrived(n *rewritten, i int) error {
 	desc := n.layers[i]
-	o := w.run.outcome(n.layers, i, Opaque)
+	o := w.run.outcome(n.source.Digest, n.layers, i, Opaque)
 	switch {
 	case o == nil || o.Result.Digest != desc.Digest && o.How != HowSkipped:
 		return fmt.Errorf("it did not come")

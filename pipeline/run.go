@@ -38,6 +38,9 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		return report, on(SourceSide, err)
 	}
 	defer func() { err = errors.Join(err, on(SourceSide, graph.Close())) }()
+	if graph, err = r.based(ctx, graph); err != nil {
+		return report, err
+	}
 	if err := r.layers(ctx, graph); err != nil {
 		return report, err
 	}
@@ -62,7 +65,8 @@ type run struct {
 	watchers []Watcher
 	told     bool // the watchers know the images
 
-	below     bool       // a filter looks at the layers below
+	below     bool // a filter looks at the layers below
+	bases     map[digest.Digest]Base
 	content   bool       // a filter looks into files
 	firstEdit int        // of chain: the first that may change layers
 	lastEdit  int        // the last one; -1: there is none

@@ -52,7 +52,7 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	}
 	t.plan = t.storing(t.plan)
 	if t.mode = t.run.recompress(t.plan.Encoding); filtered || t.recodes() {
-		t.out.Recipe = t.run.recipe(t.mode)
+		t.out.Recipe = t.run.recipe(t.mode, t.layer)
 	}
 	if !filtered && t.plan.Held {
 		t.held()

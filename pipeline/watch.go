@@ -142,7 +142,7 @@ func (r *run) imageLayers(manifests []Manifest) (images []ImageLayers, err error
 		out := ImageLayers{Names: names[m.Desc.Digest], Manifest: m.Desc}
 		for i, desc := range im.Layers {
 			if !isOpaque(desc.MediaType) {
-				out.Layers = append(out.Layers, r.imageLayer(im.Layers, i))
+				out.Layers = append(out.Layers, r.imageLayer(m.Desc.Digest, im.Layers, i))
 			}
 		}
 		images = append(images, out)
@@ -150,9 +150,9 @@ func (r *run) imageLayers(manifests []Manifest) (images []ImageLayers, err error
 	return images, nil
 }
 
-func (r *run) imageLayer(layers []ocispec.Descriptor, i int) ImageLayer {
+func (r *run) imageLayer(of digest.Digest, layers []ocispec.Descriptor, i int) ImageLayer {
 	foreign := foreignPolicy(layers[i], r.opts.Query)
-	id := r.useOf(layers, i, FileSystem)
+	id := r.useOf(of, layers, i, FileSystem)
 	return ImageLayer{ID: LayerID{id}, Blob: layers[i], Foreign: foreign, Unread: foreign == ForeignKeep || foreign == ForeignSkip}
 }
 

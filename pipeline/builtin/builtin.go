@@ -11,9 +11,11 @@ package builtin
 import (
 	"context"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/credential"
 	"github.com/occystrap/occystrap/pipeline/filter"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
@@ -29,6 +31,18 @@ type Config struct {
 	Daemon  daemon.Config
 	Dir     dir.Config
 	Filter  filter.Defaults
+	// Others finds the logins at registries that neither end of a run names, but
+	// the images do: in their names and annotations, which anybody may have
+	// written. So it must not give away what is meant for the ends. Nil is
+	// anonymous.
+	Others credential.Keychain
+}
+
+// others is the configuration for registries that neither end names.
+func (c Config) others() remote.Config {
+	r := c.Remote
+	r.Source, r.Sink = c.Others, nil
+	return r
 }
 
 // Schemes returns the places that images can live in: those of this package,
@@ -46,7 +60,7 @@ func Schemes(cfg Config, extra ...pipeline.Scheme) pipeline.Schemes {
 // index that the source lists and does not hold (pipeline.MissingFetch).
 func Elsewhere(cfg Config) func(ctx context.Context, name string) (pipeline.Content, error) {
 	return func(ctx context.Context, name string) (pipeline.Content, error) {
-		return remote.OpenContent(ctx, cfg.Remote, name)
+		return remote.OpenContent(ctx, cfg.others(), name)
 	}
 }
 
@@ -64,7 +78,31 @@ func OpenURL(cfg Config) func(ctx context.Context, url string) (io.ReadCloser, e
 	}
 }
 
-// Filters returns what can change an image on its way.
-func Filters(cfg Config) pipeline.FilterKinds {
+// Filters returns what can change an image on its way. Filters that look at other
+// images find them in the places of Schemes(cfg, extra…).
+func Filters(cfg Config, extra ...pipeline.Scheme) pipeline.FilterKinds {
+	if cfg.Filter.Images == nil {
+		cfg.Filter.Images = images(cfg, extra)
+	}
 	return filter.Kinds(cfg.Filter)
+}
+
+// images reads the manifests of an image that a URI names, or a name in a
+// registry as Docker's users write it.
+func images(cfg Config, extra []pipeline.Scheme) func(context.Context, string, pipeline.Query) ([]pipeline.Manifest, error) {
+	cfg.Remote = cfg.others()
+	return func(ctx context.Context, ref string, q pipeline.Query) ([]pipeline.Manifest, error) {
+		if !strings.Contains(ref, "://") {
+			name, err := remote.ParseName(ref)
+			if err != nil {
+				return nil, err
+			}
+			ref = "registry://" + name.Full()
+		}
+		src, err := Schemes(cfg, extra...).Source(ref)
+		if err != nil {
+			return nil, err
+		}
+		return pipeline.ReadManifests(ctx, src, q)
+	}
 }

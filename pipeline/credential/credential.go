@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // A Credential is a login at a registry. The zero value is nobody.
@@ -53,6 +55,23 @@ type static struct{ c Credential }
 
 func (s static) Lookup(context.Context, string) (Credential, bool, error) {
 	return s.c, s.c != Credential{}, nil
+}
+
+// Only is a keychain that knows nothing of other hosts than these, whatever
+// keychain k would say.
+func Only(k Keychain, hosts ...string) Keychain { return only{k, hosts} }
+
+type only struct {
+	Keychain
+	hosts []string
+}
+
+func (o only) Lookup(ctx context.Context, host string) (Credential, bool, error) {
+	name, _, _ := strings.Cut(host, "/")
+	if !slices.ContainsFunc(o.hosts, func(h string) bool { return strings.EqualFold(h, name) }) {
+		return Credential{}, false, nil
+	}
+	return o.Keychain.Lookup(ctx, host)
 }
 
 // Chain asks keychains in turn; the first that has a login wins. A nil one is

@@ -259,3 +259,17 @@ func ExampleChain() {
 	fmt.Println(c.Username, c.Secret, ok, err)
 	// Output: bob *** true <nil>
 }
+
+func TestOnlyKnowsNothingOfOtherHosts(t *testing.T) {
+	t.Parallel()
+	k := credential.Only(credential.Static("bob", "s3cret"), "a.example", "docker.io")
+	for host, want := range map[string]bool{
+		"a.example": true, "A.example": true, "a.example/team/app": true, "docker.io/library/busybox": true,
+		"a.example:5000": false, "b.example": false, "a.example.evil": false, "": false,
+	} {
+		c, ok, err := k.Lookup(t.Context(), host)
+		if ok != want || err != nil || (c.Username == "bob") != want {
+			t.Errorf("%q: %s, %t, %v", host, c.Username, ok, err)
+		}
+	}
+}

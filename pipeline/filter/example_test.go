@@ -69,6 +69,23 @@ func ExampleKinds_normalizeTimestamps() {
 	// 1 bin/alias 0 bytes 2009-02-13T23:31:30Z
 }
 
+// The layers of the base image stay what they are; this image has no others.
+func ExampleKinds_normalizeTimestampsAboveTheBase() {
+	f, err := filter.Kinds(filter.Defaults{
+		Images: func(ctx context.Context, _ string, q pipeline.Query) ([]pipeline.Manifest, error) {
+			return pipeline.ReadManifests(ctx, exampleImage(), q)
+		},
+	}).New("normalize-timestamps:base=alpine:3.20")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report, err := pipeline.Run(context.Background(), exampleImage(), []pipeline.Filter{f}, pipelinetest.NewSink(), pipeline.Options{})
+	fmt.Println(report.Layers[0].How, report.Layers[0].Notes, err)
+	// Output:
+	// copied [stays, since it belongs to the base image: alpine:3.20] <nil>
+}
+
 // A file goes; the hard link to it keeps the content.
 func ExampleKinds_exclude() {
 	show("exclude:pattern=**/tool,**/*.pyc")

@@ -8,7 +8,11 @@
 // business of package tarstream, running the chain that of package pipeline.
 package filter
 
-import "github.com/occystrap/occystrap/pipeline"
+import (
+	"context"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
 
 // Defaults are what filters take from the program's surroundings, so that none
 // of them reads the environment. The zero value works.
@@ -18,6 +22,11 @@ type Defaults struct {
 	Epoch *int64
 	// TempDir holds what a filter must put aside on disk; "" is the system's.
 	TempDir string
+	// Images reads the manifests and configs of another image: ref is a URI or, where
+	// it has no "://", a name in a registry as Docker's users write it. No layer is
+	// read. It must not send a login to a registry that the user did not name. Nil:
+	// there are no other images here.
+	Images func(ctx context.Context, ref string, q pipeline.Query) ([]pipeline.Manifest, error)
 	// Search makes what shows the results of a search filter in a format
 	// (SearchText, …). Nil: there is no such filter here.
 	Search func(format string) (SearchResults, error)

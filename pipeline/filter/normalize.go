@@ -26,6 +26,8 @@ const maxSeconds = 1<<33 - 1
 // depends on the clock: a modification time becomes ts, an access or change
 // time, which no tar needs, goes. So a base layer older than ts is not touched.
 //
+// With the option base it is normalizeAbove.
+//
 // The table of contents of an eStargz layer keeps its time: either nothing else
 // changes, and the layer stays what it is, or it is dropped.
 type normalize struct {
@@ -49,9 +51,16 @@ func normalizeKind(d Defaults) pipeline.FilterKind {
 			{Name: "ts", Aliases: []string{"timestamp"}, Help: "seconds since 1970 (default SOURCE_DATE_EPOCH, else 0)"},
 			{Name: "mode", Help: "set all times (set, the default) or only those later than ts (clamp)"},
 			{Name: "config", Help: "true also rewrites created and the history of the image config"},
+			baseOption,
 			pipeline.RecompressOption,
 		},
-		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) { return newNormalize(d, o) },
+		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) {
+			n, err := newNormalize(d, o)
+			if err != nil {
+				return nil, err
+			}
+			return n.above(d, o)
+		},
 	}
 }
 

@@ -15,6 +15,11 @@ import (
 // Config rewrites created and history[].created of an image config, where they
 // are and config=true. All other bytes stay.
 func (n *normalize) Config(_ context.Context, _ ocispec.Descriptor, config []byte) ([]byte, error) {
+	return n.configAbove(config, 0)
+}
+
+// configAbove is Config that leaves the first entries of the history alone.
+func (n *normalize) configAbove(config []byte, entries int) ([]byte, error) {
 	if !n.config {
 		return config, nil
 	}
@@ -22,7 +27,7 @@ func (n *normalize) Config(_ context.Context, _ ocispec.Descriptor, config []byt
 		if err := n.created(o); err != nil {
 			return err
 		}
-		return n.history(o)
+		return n.history(o, entries)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("normalize times of the image config: %w", err)
@@ -44,12 +49,18 @@ func (n *normalize) created(o *pipeline.Object) error {
 	return o.Set("created", n.ts.Format(time.RFC3339))
 }
 
-func (n *normalize) history(o *pipeline.Object) error {
+// history gives the entries of the history the wanted time, but for the first
+// ones.
+func (n *normalize) history(o *pipeline.Object, but int) error {
 	raw := o.Get("history")
 	if raw == nil || string(raw) == "null" {
 		return nil
 	}
+	at := 0
 	out, err := eachElement(raw, func(item []byte) ([]byte, error) {
+		if at++; at <= but {
+			return item, nil
+		}
 		return pipeline.EditJSON(item, n.created)
 	})
 	if err != nil {

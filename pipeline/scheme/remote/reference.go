@@ -100,6 +100,19 @@ func (r Reference) String() string {
 	return r.Origin() + ":" + r.Tag
 }
 
+// Full is the reference with all that it says, as ParseReference and ParseName
+// read it again.
+func (r Reference) Full() string {
+	s := r.Origin()
+	if r.Tag != "" {
+		s += ":" + r.Tag
+	}
+	if r.Digest != "" {
+		s += "@" + r.Digest.String()
+	}
+	return s
+}
+
 // Origin is the repository with its host.
 func (r Reference) Origin() string { return r.Host + "/" + r.Repository }
 

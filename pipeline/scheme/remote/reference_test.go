@@ -106,6 +106,11 @@ func TestOptionsAreCheckedEarly(t *testing.T) {
 	}
 }
 
+// parseFull reads a full reference again, as part of a URI.
+func parseFull(r remote.Reference) (remote.Reference, error) {
+	return remote.ParseReference(r.Host, strings.TrimPrefix(r.Full(), r.Host))
+}
+
 func FuzzReference(f *testing.F) {
 	f.Add("docker.io", "/library/busybox:1.36")
 	f.Add("[::1]:5000", "/a/b@"+sum256)
@@ -121,6 +126,9 @@ func FuzzReference(f *testing.F) {
 		again, err := remote.ParseReference(r.Host, strings.TrimPrefix(r.String(), r.Host))
 		if err != nil || again.String() != r.String() {
 			t.Errorf("%s reads again as %s: %v", r, again, err)
+		}
+		if full, err := parseFull(r); err != nil || full != r {
+			t.Errorf("%+v in full reads again as %+v: %v", r, full, err)
 		}
 	})
 }
