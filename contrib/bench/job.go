@@ -18,6 +18,7 @@ type job struct {
 	most       int    // rounds at most; 0 is as many as asked for
 	short      bool   // so short that it runs startRounds times
 	daemons    bool   // runs with -daemons only
+	keeps      bool   // outputs are deleted at the end of the job, not after each run
 	contenders []contender
 	wants      []want
 	input      int64 // bytes of the layers that outputs are compared with; 0 for none
@@ -106,7 +107,7 @@ func (r *runner) run(ctx context.Context, j job) (result, error) {
 			if out.Series[n].Failed != "" {
 				continue
 			}
-			s, err := r.try(ctx, j.contenders[n], !j.short || round == 0)
+			s, err := r.try(ctx, j.contenders[n], !j.short || round == 0, j.keeps)
 			switch {
 			case ctx.Err() != nil:
 				return out, ctx.Err()
@@ -135,7 +136,7 @@ func (r *runner) roundsOf(j job) int {
 // try is one run with what comes before and after it. Its output has a name that
 // no other run has, and goes when it was checked: outputs that stay fill the page
 // cache, and then whoever writes next pays for making room.
-func (r *runner) try(ctx context.Context, c contender, settle bool) (sample, error) {
+func (r *runner) try(ctx context.Context, c contender, settle, keeps bool) (sample, error) {
 	r.trials++
 	if err := os.MkdirAll(r.dir, 0o750); err != nil {
 		return sample{}, err
@@ -162,6 +163,9 @@ func (r *runner) try(ctx context.Context, c contender, settle bool) (sample, err
 		if s.amounts, err = a.amount(ctx); err != nil {
 			return s, fmt.Errorf("ask for the size of the result: %w", err)
 		}
+	}
+	if keeps {
+		return s, nil
 	}
 	return s, os.RemoveAll(t.out)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // peerTools are the keys of what occystrap is compared with.
-var peerTools = []string{"CRANE", "REGCTL", "SKOPEO"}
+var peerTools = []string{"CRANE", "REGCTL", "SKOPEO", "UMOCI"}
 
 // run does everything: sets up, measures, tells, takes down.
 func (o options) run(ctx context.Context) (err error) {

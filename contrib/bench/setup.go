@@ -126,7 +126,7 @@ func (s *session) places(ctx context.Context) error {
 		return err
 	}
 	b := s.bench
-	b.checker = newChecker(img, from)
+	b.checker, b.layout = newChecker(img, from), from.dir
 	for _, l := range img.Layers {
 		b.blobs = append(b.blobs, from.path(l.Digest))
 	}

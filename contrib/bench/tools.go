@@ -15,12 +15,14 @@ type bench struct {
 	other    *registry // empty at the start
 	checker  *checker
 	blobs    []string // the files of the layers
+	layout   string   // the folder of the image
 	archive  string   // the image as a tar
 	plain    int64    // size of the plain layers
 	module   string   // the folder of go.mod
 	dir      string   // of this call: for what is built and unpacked
 	goEnv    []string // what the go command needs besides
 	wanted   []string // what a search finds, once it is known
+	tree     treeSum  // of the image, once it was unpacked
 }
 
 // source is the image in the registry.

@@ -53,8 +53,11 @@ func timesFaster(peer string, factor float64) want {
 }
 
 // withinOf wants our median to be at most judgeFactor times the peer's.
-func withinOf(peer string) want {
-	return against(peer, fmt.Sprintf("within %g times of %s", judgeFactor, peer), func(ratio float64) bool { return ratio*judgeFactor >= 1 })
+func withinOf(peer string) want { return noSlower(peer, judgeFactor) }
+
+// noSlower wants our median to be at most factor times the peer's.
+func noSlower(peer string, factor float64) want {
+	return against(peer, fmt.Sprintf("within %g times of %s", factor, peer), func(ratio float64) bool { return ratio*factor >= 1 })
 }
 
 // between wants one peer to be at least factor times faster than another.
