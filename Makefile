@@ -49,7 +49,7 @@ test: ## run all tests: unit tests, then integration tests against real daemons
 	contrib/testenv/up.sh || status=1; \
 	$(GO) test $(RACE) ./... || status=1; \
 	$(GO) test -tags purego ./pipeline/internal/deflate || status=1; \
-	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) test -tags integration ./... || status=1; \
+	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) test -tags integration -timeout 40m ./... || status=1; \
 	exit $$status
 
 .PHONY: testenv

@@ -111,12 +111,8 @@ func (e *imageEditor) layer(i int, entry *Object, desc ocispec.Descriptor) error
 		return nil
 	}
 	result := out.Result
-	result.MediaType = desc.MediaType
-	if out.compression != "" {
-		e.oci = e.oci || out.compression == Zstd
-		docker := dockerFamily(desc.MediaType) && out.compression != Zstd
-		result.MediaType = layerType(docker, out.compression)
-	}
+	result.MediaType = out.mediaTypeFrom(desc.MediaType)
+	e.oci = e.oci || out.compression == Zstd
 	if out.ResultDiffID != "" {
 		e.diffIDs[i] = out.ResultDiffID
 	}

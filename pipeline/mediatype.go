@@ -64,6 +64,22 @@ func layerType(docker bool, c Compression) string {
 	return ocispec.MediaTypeImageLayer
 }
 
+// mediaType is that of a layer's result.
+func (o *outcome) mediaType() string {
+	if o.Result.MediaType != "" {
+		return o.Result.MediaType
+	}
+	return o.mediaTypeFrom(o.Source.MediaType)
+}
+
+// mediaTypeFrom is the media type that a layer of another now has.
+func (o *outcome) mediaTypeFrom(was string) string {
+	if o.compression == "" {
+		return was
+	}
+	return layerType(dockerFamily(was) && o.compression != Zstd, o.compression)
+}
+
 // LayerCompression is what a layer's media type claims; "" for no known claim.
 // Only the bytes tell the truth.
 func LayerCompression(mediaType string) Compression {

@@ -277,6 +277,7 @@ func (r *run) result() Report {
 		}
 		seen[k] = true
 		o := r.outcomes[k]
+		o.Result.MediaType = o.mediaType()
 		r.report.Layers = append(r.report.Layers, o.LayerReport)
 		switch o.How {
 		case HowHeld:

@@ -258,6 +258,9 @@ func TestSinkChoosesTheEncoding(t *testing.T) {
 			dst.Wants = c.plan
 			report := run(t, s.Source(img), dst, all)
 			m, config := manifestOf(t, published(t, dst))
+			if got := report.Layers[0].Result.MediaType; got != c.media {
+				t.Errorf("the report says that it became %s", got)
+			}
 			if m.Layers[0].MediaType != c.media || report.Layers[0].How != c.how || config.RootFS.DiffIDs[0] != digest.FromBytes(a) {
 				t.Errorf("it became %s, %s", m.Layers[0].MediaType, report.Layers[0].How)
 			}
