@@ -32,27 +32,33 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exits,
-			"mkimage":  makeArchive,
-			"mkremote": makeRemote,
-			"mkbase":   makeBase,
-			"mkindex":  makeIndex,
-			"entries":  listEntries,
-			"digest":   showDigest,
-			"config":   showConfig,
-			"requests": showRequests,
-			"empty":    isEmpty,
-			"transfer": awaitTransfer,
-			"signal":   sendSignal,
-			"program":  linkProgram,
-			"hangup":   hangUp,
-			"mkodd":    makeOdd,
-			"mkbad":    makeBad,
-			"loaded":   startLoaded,
-			"mkpython": makePython,
-		},
+		Cmds:                commands(),
 	})
+}
+
+// commands are those that scripts have besides testscript's own.
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exits":    exits,
+		"mkimage":  makeArchive,
+		"mkremote": makeRemote,
+		"mkindex":  makeIndex,
+		"entries":  listEntries,
+		"digest":   showDigest,
+		"config":   showConfig,
+		"requests": showRequests,
+		"empty":    isEmpty,
+		"transfer": awaitTransfer,
+		"signal":   sendSignal,
+		"program":  linkProgram,
+		"hangup":   hangUp,
+		"mkodd":    makeOdd,
+		"mkbad":    makeBad,
+		"loaded":   startLoaded,
+		"mkleak":   makeLeak,
+		"mkpython": makePython,
+		"mkbase":   makeBase,
+	}
 }
 
 // exits CODE PROGRAM ARGS… runs a program that must end with just this code.

@@ -1,13 +1,16 @@
 package manual_test
 
 import (
+	"iter"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"github.com/occystrap/occystrap/cli-plugin"
 	"github.com/occystrap/occystrap/cli-plugin/manual"
@@ -75,6 +78,55 @@ func TestManPagesAreOfPlainMacrosAndHaveNoDate(t *testing.T) {
 	for _, want := range []string{"occystrap.1", "occystrap-process.1", "docker-occystrap-process.1"} {
 		if !names[want] {
 			t.Errorf("there is no %s", want)
+		}
+	}
+}
+
+// The shell takes an example apart: it may have quotes, pipes and redirections.
+func TestExamplesParse(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for line := range examples(cliplugin.Tree()) {
+		seen++
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", `occystrap() { printf '%s\0' "$@" >&3; }; docker() { shift; occystrap "$@"; }; exec 3>&1 >/dev/null; `+line)
+		cmd.Dir = t.TempDir() // where redirections go
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+		found, rest, err := cliplugin.Tree().Find(args)
+		if err == nil {
+			err = found.ParseFlags(rest)
+		}
+		if err == nil {
+			err = found.ValidateArgs(found.Flags().Args())
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if least := 10; seen < least {
+		t.Errorf("saw %d examples, expected at least %d", seen, least)
+	}
+}
+
+// examples are the command lines of all examples.
+func examples(cmd *cobra.Command) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		text := strings.ReplaceAll(cmd.Example, "\\\n", "")
+		for line := range strings.SplitSeq(text, "\n") {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && !yield(line) {
+				return
+			}
+		}
+		for _, c := range cmd.Commands() {
+			for line := range examples(c) {
+				if !yield(line) {
+					return
+				}
+			}
 		}
 	}
 }

@@ -43,6 +43,13 @@ func Env(t testing.TB, key string) string {
 	return ""
 }
 
+// LookupEnv returns a value of the test environment as Env does, and whether it
+// is there, for tests of which a part can do without.
+func LookupEnv(key string) (string, bool) {
+	_, values, err := readEnv()
+	return values[key], err == nil && values[key] != ""
+}
+
 // readEnv reads KEY=VALUE lines; values is nil where there is no such file.
 func readEnv() (file string, values map[string]string, err error) {
 	if file = os.Getenv("OCCYSTRAP_TEST_ENV"); file == "" {
