@@ -46,13 +46,23 @@ func on(s Side, err error) error {
 
 // A UsageError is a mistake in what the user wrote: a URI, a filter, an option.
 // Its message names the mistake and the remedy in one sentence.
-type UsageError struct{ message string }
+type UsageError struct{ message, option string }
 
 func (e *UsageError) Error() string { return e.message }
 
+// Option is the filter's option whose value is the mistake, for those who know
+// where it was written; "" where it is another one.
+func (e *UsageError) Option() string { return e.option }
+
 // Usage returns a UsageError with a formatted message.
 func Usage(format string, args ...any) error {
-	return &UsageError{fmt.Sprintf(format, args...)}
+	return &UsageError{message: fmt.Sprintf(format, args...)}
+}
+
+// BadValue returns the UsageError for a filter's option with a value that it does
+// not take; takes ends the sentence "it takes …".
+func BadValue(option, value, takes string) error {
+	return &UsageError{message: fmt.Sprintf("filter option %s is %q; it takes %s", option, value, takes), option: option}
 }
 
 // DigestError says whose digest was wrong, what was promised and what came.

@@ -2,9 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -23,9 +21,6 @@ type FilterKind struct {
 // FilterKinds are the filters that a program knows.
 type FilterKinds []FilterKind
 
-// FilterOptions are the options of one -f, by their main name.
-type FilterOptions map[string]string
-
 // New makes the filter that a specification describes:
 //
 //	NAME[:option=value[,option=value…]]
@@ -35,25 +30,41 @@ type FilterOptions map[string]string
 // does whatever a JSON array of strings needs to its end.
 func (ks FilterKinds) New(spec string) (Filter, error) {
 	name, rest, _ := strings.Cut(spec, ":")
-	name = strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
+	k, err := ks.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := k.parse(rest)
+	if err != nil {
+		return nil, err
+	}
+	return k.New(opts)
+}
+
+// Find returns the kind with a name as users write it; none is a UsageError that
+// tells the nearest.
+func (ks FilterKinds) Find(name string) (FilterKind, error) {
+	name = FilterName(name)
 	if name == "" {
-		return nil, Usage("Empty filter specification")
+		return FilterKind{}, Usage("Empty filter specification")
 	}
 	var names []string
 	for _, k := range ks {
 		if k.Name == name {
-			opts, err := k.parse(rest)
-			if err != nil {
-				return nil, err
-			}
-			return k.New(opts)
+			return k, nil
 		}
 		names = append(names, k.Name)
 	}
 	if near := Nearest(name, names); near != "" {
-		return nil, Usage("Unknown filter: %s (did you mean %s?)", name, near)
+		return FilterKind{}, Usage("Unknown filter: %s (did you mean %s?)", name, near)
 	}
-	return nil, Usage("Unknown filter: %s (there are %s)", name, strings.Join(names, ", "))
+	return FilterKind{}, Usage("Unknown filter: %s (there are %s)", name, strings.Join(names, ", "))
+}
+
+// FilterName is the name of a filter in the one way that kinds have it: case,
+// and _ or -, do not matter to users.
+func FilterName(name string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
 }
 
 func (k FilterKind) parse(s string) (FilterOptions, error) {
@@ -74,7 +85,7 @@ func (k FilterKind) parse(s string) (FilterOptions, error) {
 			opts[last] += "," + piece
 			continue
 		}
-		option, err := k.option(strings.TrimSpace(key))
+		option, err := k.Option(strings.TrimSpace(key))
 		if err != nil && repeats {
 			return nil, Usage("%s filter has no option %q; for another %s write %s=%s", k.Name, strings.TrimSpace(key), last, last, strings.TrimSpace(piece))
 		}
@@ -98,7 +109,7 @@ func openList(v string) bool {
 }
 
 func (k FilterKind) knows(key string) bool {
-	_, err := k.option(strings.TrimSpace(key))
+	_, err := k.Option(strings.TrimSpace(key))
 	return err == nil
 }
 
@@ -109,7 +120,9 @@ func plainWord(s string) bool {
 	return s != "" && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz_-") == ""
 }
 
-func (k FilterKind) option(key string) (Option, error) {
+// Option returns the option with a name or alias; none is a UsageError that tells
+// the nearest.
+func (k FilterKind) Option(key string) (Option, error) {
 	var known []string
 	for _, o := range k.Options {
 		if o.Name == key || slices.Contains(o.Aliases, key) {
@@ -121,66 +134,4 @@ func (k FilterKind) option(key string) (Option, error) {
 		return Option{}, Usage("%s filter has no option %q; did you mean %q?", k.Name, key, near)
 	}
 	return Option{}, Usage("%s filter has no option %q; it takes %s", k.Name, key, strings.Join(known, ", "))
-}
-
-// between stands between the values of an option that repeats: no command line
-// can have it.
-const between = "\x00"
-
-// List reads an option that repeats; absent is nil.
-func (o FilterOptions) List(key string) []string {
-	s, ok := o[key]
-	if !ok {
-		return nil
-	}
-	return strings.Split(s, between)
-}
-
-// Bool reads an on/off option; absent is false.
-func (o FilterOptions) Bool(key string) (bool, error) {
-	switch strings.ToLower(o[key]) {
-	case "", "false", "no", "0":
-		return false, nil
-	case "true", "yes", "1":
-		return true, nil
-	}
-	return false, Usage("filter option %s is %q; it takes true or false", key, o[key])
-}
-
-// Int reads a whole number.
-func (o FilterOptions) Int(key string) (v int64, ok bool, err error) {
-	s, ok := o[key]
-	if !ok {
-		return 0, false, nil
-	}
-	v, err = strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return 0, true, Usage("filter option %s is %q; it takes a whole number", key, s)
-	}
-	return v, true, nil
-}
-
-// Size reads a number of bytes with a suffix k, m, g or t (powers of 1024);
-// absent is 0.
-func (o FilterOptions) Size(key string) (int64, error) {
-	s, ok := o[key]
-	if !ok {
-		return 0, nil
-	}
-	digits := strings.TrimRight(strings.TrimSuffix(strings.ToLower(s), "b"), "kmgt")
-	suffix := strings.TrimSuffix(strings.ToLower(s)[len(digits):], "b")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	bits := 10 * (1 + strings.Index("kmgt", suffix))
-	if suffix == "" {
-		bits = 0
-	}
-	if err != nil || n <= 0 || len(suffix) > 1 || n > math.MaxInt64>>bits {
-		return 0, Usage("filter option %s is %q; it takes a number of bytes, as in 100m", key, s)
-	}
-	return n << bits, nil
-}
-
-// Recompress reads RecompressOption.
-func (o FilterOptions) Recompress() (Recompress, error) {
-	return ParseRecompress(o[RecompressOption.Name])
 }

@@ -26,8 +26,22 @@ type Option struct {
 	Source, Sink bool
 	// Repeats: a filter takes it several times (FilterOptions.List).
 	Repeats bool
-	Help    string
+	// Form: what a filter's option is, for who gives it in a file.
+	Form Form
+	Help string
 }
+
+// A Form says what the text of a filter's option means, so that a file can give
+// it as what it is.
+type Form int
+
+// The forms of options.
+const (
+	Text  Form = iota // what it says
+	List              // several values, which commas separate (FilterOptions.Split)
+	Words             // a command: its words as a JSON array, or a line for a shell
+	File              // the name of a file
+)
 
 // Schemes are the kinds of places that a program knows.
 type Schemes []Scheme

@@ -16,7 +16,7 @@ func platformsKind() pipeline.FilterKind {
 		Name: "platforms",
 		Help: "choose images from an index, as --platform does",
 		Options: []pipeline.Option{
-			{Name: "only", Aliases: []string{"platform"}, Help: "OS/ARCH[/VARIANT][,…] to take"},
+			{Name: "only", Aliases: []string{"platform"}, Form: pipeline.List, Help: "OS/ARCH[/VARIANT][,…] to take"},
 			{Name: "all", Help: "true: the whole index"},
 		},
 		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) { return newPlatforms(o) },
@@ -29,10 +29,7 @@ func newPlatforms(o pipeline.FilterOptions) (*platforms, error) {
 	if f.want.All, err = o.Bool("all"); err != nil {
 		return nil, err
 	}
-	for s := range strings.SplitSeq(o["only"], ",") {
-		if s = strings.TrimSpace(s); s == "" {
-			continue
-		}
+	for _, s := range o.Split("only") {
 		p, err := pipeline.ParsePlatform(s)
 		if err != nil {
 			return nil, err
@@ -41,7 +38,7 @@ func newPlatforms(o pipeline.FilterOptions) (*platforms, error) {
 	}
 	switch {
 	case f.want.All && len(f.want.Want) > 0:
-		return nil, pipeline.Usage("platforms filter has only=%s and all=true; give one", o["only"])
+		return nil, pipeline.Usage("platforms filter has only=%s and all=true; give one", strings.Join(o.Split("only"), ","))
 	case !f.want.All && len(f.want.Want) == 0:
 		return nil, pipeline.Usage("platforms filter needs a choice, as in platforms:only=linux/amd64,linux/arm64")
 	}
@@ -87,7 +84,7 @@ func newAttestations(mode string) (*attestations, error) {
 	}
 	m, err := pipeline.ParseAttestations(mode)
 	if err != nil {
-		return nil, pipeline.Usage("filter option mode is %q; it takes drop, keep, none", mode)
+		return nil, pipeline.BadValue("mode", mode, "drop, keep, none")
 	}
 	return &attestations{m}, nil
 }

@@ -19,13 +19,13 @@ func configKind() pipeline.FilterKind {
 			{Name: "env", Repeats: true, Help: "NAME=VALUE to set in the environment; repeatable"},
 			{Name: "label", Aliases: []string{"labels"}, Repeats: true, Help: "NAME=VALUE to set among the labels; repeatable"},
 			{Name: "annotation", Aliases: []string{"annotations"}, Repeats: true, Help: "NAME=VALUE to set among the manifest's annotations; repeatable"},
-			{Name: "unset-env", Help: "GLOB[,GLOB…] of variables to remove"},
-			{Name: "unset-label", Help: "GLOB[,GLOB…] of labels to remove"},
-			{Name: "unset-annotation", Help: "GLOB[,GLOB…] of annotations to remove"},
+			{Name: "unset-env", Form: pipeline.List, Help: "GLOB[,GLOB…] of variables to remove"},
+			{Name: "unset-label", Form: pipeline.List, Help: "GLOB[,GLOB…] of labels to remove"},
+			{Name: "unset-annotation", Form: pipeline.List, Help: "GLOB[,GLOB…] of annotations to remove"},
 			{Name: "user", Help: "who it runs as; empty removes it"},
 			{Name: "workdir", Help: "where it runs; empty removes it"},
-			{Name: "entrypoint", Help: `["program","argument"], or a line for /bin/sh -c; empty removes it`},
-			{Name: "cmd", Help: `["program","argument"], or a line for /bin/sh -c; empty removes it`},
+			{Name: "entrypoint", Form: pipeline.Words, Help: `["program","argument"], or a line for /bin/sh -c; empty removes it`},
+			{Name: "cmd", Form: pipeline.Words, Help: `["program","argument"], or a line for /bin/sh -c; empty removes it`},
 		},
 		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) { return newConfig(o) },
 	}
@@ -35,7 +35,7 @@ func newConfig(o pipeline.FilterOptions) (*config, error) {
 	if len(o) == 0 {
 		return nil, pipeline.Usage("config filter needs something to set, as in config:user=app,env=NAME=VALUE")
 	}
-	c := &config{noEnv: parseGlobs(o["unset-env"]), noLabel: parseGlobs(o["unset-label"]), noAnnotation: parseGlobs(o["unset-annotation"])}
+	c := &config{noEnv: newGlobs(o.Split("unset-env")), noLabel: newGlobs(o.Split("unset-label")), noAnnotation: newGlobs(o.Split("unset-annotation"))}
 	for name, to := range map[string]*[]pair{"env": &c.env, "label": &c.labels, "annotation": &c.annotations} {
 		var err error
 		if *to, err = pairs(name, o.List(name)); err != nil {
@@ -48,7 +48,7 @@ func newConfig(o pipeline.FilterOptions) (*config, error) {
 		}
 	}
 	if c.workdir != nil && *c.workdir != "" && !path.IsAbs(*c.workdir) && !strings.Contains(*c.workdir, `:\`) {
-		return nil, pipeline.Usage("filter option workdir is %q; it takes a path from the root, as in /app", *c.workdir)
+		return nil, pipeline.BadValue("workdir", *c.workdir, "a path from the root, as in /app")
 	}
 	for name, to := range map[string]**[]string{"entrypoint": &c.entrypoint, "cmd": &c.cmd} {
 		v, ok := o[name]
@@ -70,7 +70,7 @@ func pairs(option string, values []string) (out []pair, err error) {
 	for _, v := range values {
 		name, value, ok := strings.Cut(v, "=")
 		if name == "" || !ok {
-			return nil, pipeline.Usage("filter option %s is %q; it takes NAME=VALUE (unset-%s=%s removes one)", option, v, option, cmp.Or(name, "NAME"))
+			return nil, pipeline.BadValue(option, v, fmt.Sprintf("NAME=VALUE (unset-%s=%s removes one)", option, cmp.Or(name, "NAME")))
 		}
 		out = append(out, pair{name, value})
 	}
@@ -88,7 +88,7 @@ func command(option, v string) ([]string, error) {
 	}
 	var argv []string
 	if err := json.Unmarshal([]byte(v), &argv); err != nil {
-		return nil, pipeline.Usage(`filter option %s is %s; it takes a JSON array, as in ["/app","-v"], or a line for the shell`, option, v)
+		return nil, pipeline.BadValue(option, v, `a JSON array, as in ["/app","-v"], or a line for the shell`)
 	}
 	return argv, nil
 }

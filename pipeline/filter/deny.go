@@ -48,12 +48,12 @@ func denyKind() pipeline.FilterKind {
 		Name: "deny",
 		Help: "fail the run where an image has what it must not have",
 		Options: []pipeline.Option{
-			{Name: "pattern", Help: "GLOB[,GLOB…] of paths that must not be there"},
+			{Name: "pattern", Form: pipeline.List, Help: "GLOB[,GLOB…] of paths that must not be there"},
 			{Name: "max-size", Help: "largest size of a file, as in 100m"},
-			{Name: "env", Help: "GLOB[,GLOB…] of environment variables that must not be set; case does not matter"},
-			{Name: "user", Help: "NAME[,NAME…] of users that the image must not run as; root is 0 and none, too"},
+			{Name: "env", Form: pipeline.List, Help: "GLOB[,GLOB…] of environment variables that must not be set; case does not matter"},
+			{Name: "user", Form: pipeline.List, Help: "NAME[,NAME…] of users that the image must not run as; root is 0 and none, too"},
 			{Name: "secrets", Help: "true: no private keys, tokens of known services or stored logins"},
-			{Name: "allow", Help: "GLOB[,GLOB…] of paths that may be there all the same"},
+			{Name: "allow", Form: pipeline.List, Help: "GLOB[,GLOB…] of paths that may be there all the same"},
 		},
 		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) { return newDeny(o) },
 	}
@@ -61,8 +61,8 @@ func denyKind() pipeline.FilterKind {
 
 func newDeny(o pipeline.FilterOptions) (*deny, error) {
 	d := &deny{
-		patterns: parseGlobs(o["pattern"]), allow: parseGlobs(o["allow"]),
-		env: parseGlobs(strings.ToLower(o["env"])), user: parseGlobs(o["user"]),
+		patterns: newGlobs(o.Split("pattern")), allow: newGlobs(o.Split("allow")),
+		env: newGlobs(lowered(o.Split("env"))), user: newGlobs(o.Split("user")),
 		names: map[digest.Digest]string{},
 	}
 	var err error
@@ -84,10 +84,9 @@ func (d *deny) Recipe() pipeline.Recipe {
 	if d.secrets {
 		secrets = secretRules
 	}
-	list := func(g *globs) string { return strings.Join(g.list, ",") }
 	return pipeline.Recipe{
 		Key: fmt.Sprintf("deny:secrets=%d,max-size=%d,pattern=%s,env=%s,user=%s,allow=%s",
-			secrets, d.maxSize, list(d.patterns), list(d.env), list(d.user), list(d.allow)),
+			secrets, d.maxSize, d.patterns.key(), d.env.key(), d.user.key(), d.allow.key()),
 		Content: d.secrets,
 	}
 }

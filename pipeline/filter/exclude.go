@@ -2,7 +2,6 @@ package filter
 
 import (
 	"context"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -49,11 +48,11 @@ func excludeKind(d Defaults) pipeline.FilterKind {
 		Name: "exclude",
 		Help: "remove files from all layers",
 		Options: []pipeline.Option{
-			{Name: "pattern", Help: "GLOB[,GLOB…] of whole paths; * and ? match a slash too, **/ also matches nothing"},
+			{Name: "pattern", Form: pipeline.List, Help: "GLOB[,GLOB…] of whole paths; * and ? match a slash too, **/ also matches nothing"},
 			pipeline.RecompressOption,
 		},
 		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) {
-			g := parseGlobs(o["pattern"])
+			g := newGlobs(o.Split("pattern"))
 			if len(g.list) == 0 {
 				return nil, pipeline.Usage("exclude filter needs a pattern, as in exclude:pattern=**/.git/**")
 			}
@@ -68,7 +67,7 @@ func excludeKind(d Defaults) pipeline.FilterKind {
 
 // Recipe names the patterns in one order: which comes first has no effect.
 func (x *exclude) Recipe() pipeline.Recipe {
-	return pipeline.Recipe{Key: "exclude:pattern=" + strings.Join(x.patterns.list, ","), Below: true, Recompress: x.recompress}
+	return pipeline.Recipe{Key: "exclude:pattern=" + x.patterns.key(), Below: true, Recompress: x.recompress}
 }
 
 // Layer returns the handler that removes entries from one layer.

@@ -12,12 +12,11 @@ type globs struct {
 	wild  []*glob
 }
 
-// parseGlobs reads patterns that are separated by commas. A leading "./" is
-// dropped, as it is from names.
-func parseGlobs(s string) *globs {
+// newGlobs takes patterns. A leading "./" is dropped, as it is from names.
+func newGlobs(patterns []string) *globs {
 	g := &globs{exact: map[string]struct{}{}}
-	for p := range strings.SplitSeq(s, ",") {
-		if p = strings.TrimPrefix(strings.TrimSpace(p), "./"); p != "" {
+	for _, p := range patterns {
+		if p = strings.TrimPrefix(p, "./"); p != "" {
 			g.list = append(g.list, p)
 		}
 	}
@@ -31,6 +30,24 @@ func parseGlobs(s string) *globs {
 		}
 	}
 	return g
+}
+
+// key names the patterns in one order, and no others: a comma within one is not
+// one between two.
+func (g *globs) key() string {
+	whole := strings.NewReplacer("%", "%25", ",", "%2C")
+	var out []string
+	for _, p := range g.list {
+		out = append(out, whole.Replace(p))
+	}
+	return strings.Join(out, ",")
+}
+
+func lowered(list []string) (out []string) {
+	for _, s := range list {
+		out = append(out, strings.ToLower(s))
+	}
+	return out
 }
 
 // match says whether a pattern matches a path.
@@ -56,7 +73,7 @@ func (g *globs) matchName(name string) bool {
 // which is the first pattern that matches a path; "" for none.
 func (g *globs) which(name string) string {
 	for _, p := range g.list {
-		if parseGlobs(p).match(name) {
+		if newGlobs([]string{p}).match(name) {
 			return p
 		}
 	}

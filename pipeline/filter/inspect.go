@@ -51,7 +51,7 @@ func inspectKind() pipeline.FilterKind {
 	return pipeline.FilterKind{
 		Name:    "inspect",
 		Help:    "append the layers of each image to a file, as a line of JSON",
-		Options: []pipeline.Option{{Name: "file", Help: "the file to append to"}},
+		Options: []pipeline.Option{{Name: "file", Form: pipeline.File, Help: "the file to append to"}},
 		New:     func(o pipeline.FilterOptions) (pipeline.Filter, error) { return newInspect(o["file"]) },
 	}
 }

@@ -2,6 +2,7 @@ package filter_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,5 +119,52 @@ func TestEpochOutOfRangeIsNamed(t *testing.T) {
 	}
 	if _, err := filter.Kinds(filter.Defaults{Epoch: &epoch}).New("normalize-timestamps:ts=1"); err != nil {
 		t.Errorf("a time of the user's own is refused: %v", err)
+	}
+}
+
+// A comma within a pattern that is given as one value is not one between two,
+// neither for names nor for what recipes are compared by.
+func TestPatternsGivenAsSeveralValuesKeepTheirCommas(t *testing.T) {
+	t.Parallel()
+	for name, list := range map[string]string{"exclude": "pattern", "deny": "allow", "config": "unset-env"} {
+		kind, err := filter.Kinds(filter.Defaults{}).Find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		option, err := kind.Option(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := map[string][]string{}
+		for _, values := range [][]string{{"a,b"}, {"a", "b"}, {"a%2Cb"}} {
+			o := pipeline.FilterOptions{}
+			if name == "deny" {
+				o["secrets"] = "true"
+			}
+			if err := o.Give(option, values); err != nil {
+				t.Fatal(err)
+			}
+			f, err := kind.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := f.Recipe().Key
+			if other, taken := keys[key]; taken {
+				t.Errorf("%s: %q and %q have one recipe, %s", name, values, other, key)
+			}
+			keys[key] = values
+		}
+	}
+}
+
+// Files give a filter's name beside its options.
+func TestNoOptionOfAFilterIsCalledName(t *testing.T) {
+	t.Parallel()
+	for _, k := range filter.Kinds(filter.Defaults{}) {
+		for _, o := range k.Options {
+			if o.Name == "name" || slices.Contains(o.Aliases, "name") {
+				t.Errorf("%s has an option called name", k.Name)
+			}
+		}
 	}
 }

@@ -69,12 +69,14 @@ func newNormalize(d Defaults, o pipeline.FilterOptions) (*normalize, error) {
 	if err != nil {
 		return nil, err
 	}
-	what := "filter option ts"
 	if !ok && d.Epoch != nil {
-		seconds, what = *d.Epoch, "SOURCE_DATE_EPOCH"
+		seconds = *d.Epoch
 	}
-	if seconds < 0 || seconds > maxSeconds {
-		return nil, pipeline.Usage("%s is %d; a tar holds times from 0 to %d seconds since 1970", what, seconds, maxSeconds)
+	switch outside := seconds < 0 || seconds > maxSeconds; {
+	case outside && ok:
+		return nil, pipeline.BadValue("ts", o["ts"], fmt.Sprintf("seconds since 1970, from 0 to %d as a tar holds them", maxSeconds))
+	case outside:
+		return nil, pipeline.Usage("SOURCE_DATE_EPOCH is %d; a tar holds times from 0 to %d seconds since 1970", seconds, maxSeconds)
 	}
 	n := &normalize{ts: time.Unix(seconds, 0).UTC()}
 	switch o["mode"] {
@@ -82,7 +84,7 @@ func newNormalize(d Defaults, o pipeline.FilterOptions) (*normalize, error) {
 	case "clamp":
 		n.clamp = true
 	default:
-		return nil, pipeline.Usage("filter option mode is %q; it takes set or clamp", o["mode"])
+		return nil, pipeline.BadValue("mode", o["mode"], "set or clamp")
 	}
 	if n.config, err = o.Bool("config"); err != nil {
 		return nil, err

@@ -129,7 +129,7 @@ func searchFormat(format string, script bool) (string, error) {
 		}
 		return format, nil
 	}
-	return "", pipeline.Usage("filter option format is %q; it takes %s, %s or %s", format, SearchText, SearchScript, SearchJSON)
+	return "", pipeline.BadValue("format", format, SearchText+", "+SearchScript+" or "+SearchJSON)
 }
 
 // Recipe says that layers stay as they are.
