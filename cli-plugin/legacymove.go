@@ -85,13 +85,13 @@ func (p *program) legacyMove(m legacyMove) *cobra.Command {
 
 // runLegacyMove says how the command is written now, and does that.
 func (p *program) runLegacyMove(cmd *cobra.Command, from, to string) error {
-	o := processOptions{filters: legacyFilters(cmd)}
+	o := processOptions{chain: chain{specs: legacyFilters(cmd)}}
 	now := []string{"process", shownURI(from), shownURI(to)}
-	for _, f := range o.filters {
+	for _, f := range o.chain.specs {
 		now = append(now, "-f", f)
 	}
 	p.deprecated(cmd, now...)
-	if cmd.Flags().Changed("timestamp") && len(o.filters) == 0 {
+	if cmd.Flags().Changed("timestamp") && len(o.chain.specs) == 0 {
 		fmt.Fprintln(p.docker.Err(), "Warning: --timestamp does nothing without --normalize-timestamps; give both")
 	}
 	ctx, stop := interruptible(cmd.Context())

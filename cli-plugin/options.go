@@ -10,8 +10,9 @@ import (
 	"github.com/occystrap/occystrap/pipeline"
 )
 
-// options is what the command line and the environment say, for all commands.
-// It is read here and nowhere deeper; a URI's own options count before it.
+// options is what the command line, the environment and files say, for all
+// commands (see settle). It is read here and nowhere deeper; a URI's own options
+// count before it.
 type options struct {
 	verbose, debug, quiet bool
 	progress, output      choice
@@ -49,20 +50,9 @@ var environment = map[string]string{ //nolint:gosec // names of variables, no se
 	"rate-limit":  "OCCYSTRAP_RATE_LIMIT",
 }
 
-// readEnvironment fills in the flags that the command line did not set, and
-// refuses flags that contradict each other.
-func (o *options) readEnvironment(cmd *cobra.Command) error {
+// contradictions refuses options that contradict each other.
+func (o *options) contradictions(cmd *cobra.Command) error {
 	flags := cmd.Flags()
-	for name, variable := range environment {
-		value := os.Getenv(variable)
-		if value == "" || flags.Changed(name) {
-			continue
-		}
-		// Not flags.Set: a variable does not make a flag "given".
-		if err := flags.Lookup(name).Value.Set(value); err != nil {
-			return usage(cmd, "%s is %q; %s", variable, value, err)
-		}
-	}
 	switch {
 	case flags.Changed("password") && o.passwordStdin:
 		return usage(cmd, "--password and --password-stdin are both given; give one")

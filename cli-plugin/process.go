@@ -12,7 +12,7 @@ import (
 
 // processOptions are those that only "process" takes.
 type processOptions struct {
-	filters      []string
+	chain        chain
 	metadataFile string
 }
 
@@ -28,7 +28,8 @@ docker://NAME[:TAG], each with options as in ?key=value&key=value.
 The first filter sees the image first.`,
 		Example: `  occystrap process registry://docker.io/library/busybox:latest tar://busybox.tar
   occystrap process docker://app:1 registry://registry.example/app:1 -f normalize-timestamps
-  occystrap process tar://in.tar tar://out.tar -f 'exclude:pattern=**/.git/**,**/*.pyc'`,
+  occystrap process tar://in.tar tar://out.tar -f 'exclude:pattern=**/.git/**,**/*.pyc'
+  occystrap process docker://app:1 registry://registry.example/app:1 --pipeline release.toml`,
 		Args: takes("SOURCE", "DESTINATION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())
@@ -38,9 +39,7 @@ The first filter sees the image first.`,
 		ValidArgsFunction:     p.completeEnds,
 		DisableFlagsInUseLine: true,
 	}
-	// Not a StringSlice: filters have commas of their own.
-	cmd.Flags().StringArrayVarP(&o.filters, "filter", "f", nil, "Filter to apply, as NAME:option=value,option=value; repeatable")
-	_ = cmd.RegisterFlagCompletionFunc("filter", completeFilters) // fails only for flags that do not exist
+	o.chain.install(cmd)
 	cmd.Flags().StringVar(&o.metadataFile, "metadata-file", "", "Write digests and what was done to this file, as JSON")
 	return cmd
 }
@@ -81,7 +80,7 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	}
 	schemes := builtin.Schemes(places, p.extra...)
 	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
-	filters, err := newFilters(builtin.Filters(places, p.extra...), o.filters)
+	filters, err := o.chain.filters(builtin.Filters(places, p.extra...))
 	if err != nil {
 		return done, err
 	}
@@ -102,17 +101,4 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 		}
 	}
 	return done, nil
-}
-
-// newFilters makes the filters in the order in which the image meets them.
-func newFilters(kinds pipeline.FilterKinds, specs []string) ([]pipeline.Filter, error) {
-	var out []pipeline.Filter
-	for _, spec := range specs {
-		f, err := kinds.New(spec)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, f)
-	}
-	return out, nil
 }

@@ -31,6 +31,7 @@ func TestTheReferenceNamesEverything(t *testing.T) {
 		named("command", "`"+c.Name())
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) { named("option", "--"+f.Name) })
 	}
+	named("variable", configVariable)
 	for _, variable := range environment {
 		named("variable", variable)
 	}

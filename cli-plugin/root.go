@@ -29,10 +29,10 @@ directories (dir://) and daemons (docker://).`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
-			if err := p.options.readEnvironment(cmd); err != nil {
+			if err := p.prepare(cmd, args); err != nil {
 				return err
 			}
-			return p.prepare(cmd, args)
+			return p.settle(cmd)
 		},
 		SilenceErrors:         true,
 		SilenceUsage:          true,

@@ -76,7 +76,8 @@ func oddLayer(ts *testscript.TestScript, headers []tar.Header) []byte {
 	return out.Bytes()
 }
 
-// loaded NAME SOCKET starts a daemon that has the test image under a name.
+// loaded NAME SOCKET starts a daemon that has the test image under a name, and
+// takes it a second time.
 func startLoaded(ts *testscript.TestScript, _ bool, args []string) {
 	tag, err := name.NewTag(args[0])
 	ts.Check(err)
@@ -97,12 +98,18 @@ func startLoaded(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: worldOf(ts).recorded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/images/"+args[0]+"/json"):
+		case strings.HasSuffix(r.URL.Path, "/tag"):
+			w.WriteHeader(http.StatusCreated)
+		case strings.HasSuffix(r.URL.Path, "/images/"+args[0]+"/json"), strings.HasSuffix(r.URL.Path, "/images/"+id.String()+"/json"):
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(found)
 		case strings.HasSuffix(r.URL.Path, "/history"):
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, `[{"CreatedBy":"CMD [\"sh\"]","Size":0},{"CreatedBy":"COPY app /","Size":5},{"CreatedBy":"ADD rootfs /","Size":9}]`)
+		case strings.HasSuffix(r.URL.Path, "/images/load"):
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"stream":"Loaded image: new:1\n"}`)
 		case strings.HasSuffix(r.URL.Path, "/images/get"):
 			_, _ = w.Write(export.Bytes())
 		default:

@@ -113,6 +113,9 @@ func linesOf(text []byte) map[string]int {
 			lines[table] = line
 		case unstable.ArrayTable:
 			name := path(e.Key())
+			if counts[name] == 0 {
+				lines[name] = line
+			}
 			table = fmt.Sprintf("%s.%d", name, counts[name])
 			counts[name]++
 			lines[table] = line

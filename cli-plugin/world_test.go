@@ -46,6 +46,7 @@ type worldKey struct{}
 //	PROXY         an HTTP proxy that reaches the open one under every name
 //	ENGINE        the socket of a daemon without any image
 //	IMAGES        the folder of archives that other tools have made
+//	EXAMPLES      the folder of examples that we ship
 //	DOCKER_SOCKET what Docker gives a plugin, to see whether Docker is there
 func setUp(env *testscript.Env) error {
 	w := &world{arrived: make(chan struct{}, 1)}
@@ -78,7 +79,12 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	examples, err := filepath.Abs("../contrib/examples")
+	if err != nil {
+		return err
+	}
 	env.Setenv("IMAGES", images)
+	env.Setenv("EXAMPLES", examples)
 	env.Setenv("REGISTRY", open)
 	env.Setenv("AUTH", w.serve(env, httptest.NewServer, wantsLogin(content)))
 	env.Setenv("TLS_REGISTRY", secure.Listener.Addr().String())

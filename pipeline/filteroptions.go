@@ -48,7 +48,7 @@ func (o FilterOptions) Give(option Option, values []string) error {
 		}
 		o[option.Name] = string(words)
 	default:
-		return &UsageError{message: "filter option " + option.Name + " takes one value, not a list", option: option.Name}
+		return &UsageError{message: "filter option " + option.Name + " is an array; it takes one value", option: option.Name}
 	}
 	return nil
 }
