@@ -16,7 +16,7 @@ import (
 )
 
 // documents are the pages whose command lines are run.
-var documents = []string{"../contrib/docs/howto/*.md"}
+var documents = []string{"../contrib/docs/howto/*.md", "../contrib/docs/moving-from-python.md"}
 
 // TestDocumentedCommandLinesDoWhatTheySay runs the pages of the manual as
 // scripts, in the world of TestScript. What a page has is run in its order:
