@@ -2,6 +2,7 @@ package cliplugin
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,6 +49,33 @@ func TestTheReferenceNamesEverything(t *testing.T) {
 		named("filter", "### `"+k.Name+"`")
 		for _, o := range k.Options {
 			named("option of "+k.Name, "`"+o.Name+"`")
+		}
+	}
+}
+
+// The README is the first page, and often the only one, that is read.
+func TestTheReadmeListsCommandsSchemesAndFilters(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(what, word string) {
+		if !strings.Contains(string(text), word) {
+			t.Errorf("README.md does not list the %s: no %q", what, word)
+		}
+	}
+	for _, c := range (&program{}).root().Commands() {
+		if c.IsAvailableCommand() && c.Name() != "version" {
+			listed("command", "commands/"+c.Name()+".md")
+		}
+	}
+	for _, s := range builtin.Schemes(builtin.Config{}) {
+		listed("scheme", "`"+s.Name+"://")
+	}
+	for _, k := range builtin.Filters(builtin.Config{}) {
+		if !regexp.MustCompile("`" + k.Name + "[`:[]").Match(text) {
+			t.Errorf("README.md does not list the filter %s", k.Name)
 		}
 	}
 }
