@@ -24,6 +24,7 @@ type report struct {
 	Rewrote     int64         `json:"bytesRewritten"`
 	Written     int64         `json:"bytesWritten"`
 	Dropped     []string      `json:"dropped,omitempty"`
+	Referrers   int           `json:"referrers,omitempty"`
 	Seconds     float64       `json:"seconds"`
 }
 
@@ -52,7 +53,7 @@ func newReport(r pipeline.Report, to string) *report {
 		Destination: to,
 		Images:      []imageReport{}, Layers: []layerReport{},
 		Read: r.Read, Reused: r.Reused, Rewrote: r.Rewrote, Written: r.Written,
-		Dropped: r.Dropped, Seconds: r.Duration.Seconds(),
+		Dropped: r.Dropped, Referrers: r.Referrers, Seconds: r.Duration.Seconds(),
 	}
 	for _, root := range r.Roots {
 		out.Images = append(out.Images, imageReport{Names: root.Names, Source: root.Source, Config: root.Config, Descriptor: root.Manifest})
@@ -83,6 +84,9 @@ func writeSummary(w io.Writer, r pipeline.Report, to string, table bool) {
 			was = fmt.Sprintf(" (was %s)", root.Source)
 		}
 		fmt.Fprintf(w, "%s → %s: %s%s\n", rootName(root), oneLine(to), root.Manifest.Digest, was)
+	}
+	if r.Referrers > 0 {
+		fmt.Fprintf(w, "what refers to it, %d in number, came along\n", r.Referrers)
 	}
 	layers := "layers"
 	if len(r.Layers) == 1 {

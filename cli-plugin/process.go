@@ -14,6 +14,8 @@ import (
 type processOptions struct {
 	chain        chain
 	metadataFile string
+	referrers    bool
+	provenance   choice
 }
 
 func (p *program) processCommand() *cobra.Command {
@@ -40,6 +42,10 @@ The first filter sees the image first.`,
 		DisableFlagsInUseLine: true,
 	}
 	o.chain.install(cmd)
+	cmd.Flags().BoolVar(&o.referrers, "referrers", false, "Take along what refers to the images: signatures, SBOMs, attestations")
+	o.provenance = choice{value: string(pipeline.ProvenanceOff), allowed: words(pipeline.ProvenanceOff, pipeline.ProvenanceReferrer, pipeline.ProvenanceAnnotation)}
+	cmd.Flags().Var(&o.provenance, "provenance", "Record what a changed image was made from: off, referrer or annotation (which makes builds differ)")
+	_ = cmd.RegisterFlagCompletionFunc("provenance", fixed(o.provenance.allowed)) // fails only for flags that do not exist
 	cmd.Flags().StringVar(&o.metadataFile, "metadata-file", "", "Write digests and what was done to this file, as JSON")
 	return cmd
 }
@@ -80,7 +86,11 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	}
 	schemes := builtin.Schemes(places, p.extra...)
 	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
-	filters, err := o.chain.filters(builtin.Filters(places, p.extra...))
+	opts.Referrers = o.referrers
+	opts.Provenance = pipeline.Provenance{Mode: pipeline.ProvenanceMode(o.provenance.value), Version: p.build().Version}
+	filters, err := o.chain.filters(builtin.Filters(places, p.extra...).Noting(func(f pipeline.FilterOutline) {
+		opts.Provenance.Filters = append(opts.Provenance.Filters, f)
+	}))
 	if err != nil {
 		return done, err
 	}

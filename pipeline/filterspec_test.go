@@ -116,3 +116,26 @@ func TestEditJSONKeepsWhatIsNotSet(t *testing.T) {
 		}
 	}
 }
+
+// An outline names what was given, and no value of it.
+func TestOutlineHasNoValues(t *testing.T) {
+	t.Parallel()
+	var noted []string
+	kinds := pipeline.FilterKinds{{
+		Name: "config", Options: []pipeline.Option{{Name: "env", Repeats: true}, {Name: "user", Aliases: []string{"u"}}},
+		New: func(o pipeline.FilterOptions) (pipeline.Filter, error) {
+			if o["user"] == "nobody" {
+				return nil, pipeline.Usage("nobody")
+			}
+			return nil, nil
+		},
+	}}.Noting(func(o pipeline.FilterOutline) { noted = append(noted, o.String()) })
+	for spec, ok := range map[string]bool{"config:u=root,env=TOKEN=s3cr3t,env=B=2": true, "config:user=nobody": false, "confg": false} {
+		if _, err := kinds.New(spec); (err == nil) != ok {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	if _, err := kinds.New("Config"); err != nil || strings.Join(noted, " ") != "config:env,user config" {
+		t.Errorf("%v: noted %q", err, noted)
+	}
+}

@@ -26,6 +26,9 @@ type Query struct {
 	Below   bool
 	Missing Missing
 	Foreign Foreign
+	// Referrers: what refers to the manifests is wanted too (signatures, SBOMs),
+	// where the source is Referring.
+	Referrers bool
 	// Elsewhere finds the registry that an image came from, for Missing ==
 	// MissingFetch. Nil: there is none.
 	Elsewhere func(ctx context.Context, name string) (Content, error)
@@ -83,6 +86,9 @@ type Manifest struct {
 	// Names are a root's full names ("docker.io/library/busybox:1.36"), most
 	// specific first. A root may have none.
 	Names []string
+	// Refers says what a manifest speaks of that is here for that alone
+	// (Query.Referrers); nil for what the names reach by themselves.
+	Refers []Referral
 }
 
 // A Role says what a layer blob is for.

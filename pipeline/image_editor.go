@@ -200,12 +200,17 @@ func (e *imageEditor) toOCI(o *Object, layers []*Object) error {
 		return err
 	}
 	e.m.Config.MediaType = ociType(e.m.Config.MediaType)
-	for _, l := range layers {
+	return typesToOCI(layers)
+}
+
+// typesToOCI gives descriptors OCI's media types in place of Docker's.
+func typesToOCI(descriptors []*Object) error {
+	for _, d := range descriptors {
 		var mediaType string
-		if err := json.Unmarshal(l.Get("mediaType"), &mediaType); err != nil {
+		if err := json.Unmarshal(d.Get("mediaType"), &mediaType); err != nil {
 			return err
 		}
-		if err := l.Set("mediaType", ociType(mediaType)); err != nil {
+		if err := d.Set("mediaType", ociType(mediaType)); err != nil {
 			return err
 		}
 	}

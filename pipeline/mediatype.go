@@ -35,8 +35,10 @@ func isImageConfig(mediaType string) bool {
 // isOpaque says whether a layer's media type is that of something else than a
 // file system, though its manifest has an image's config: attestations are so.
 // An encrypted layer cannot be looked into.
+// Cosign keeps SBOMs so, as text or XML too.
 func isOpaque(mediaType string) bool {
 	return strings.HasSuffix(mediaType, "+json") || strings.HasSuffix(mediaType, "/json") ||
+		strings.HasSuffix(mediaType, "+xml") || strings.HasPrefix(mediaType, "text/") || mediaType == "application/vnd.cyclonedx" ||
 		strings.HasSuffix(mediaType, "+encrypted")
 }
 

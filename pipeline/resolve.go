@@ -14,6 +14,8 @@ import (
 type Root struct {
 	Desc  ocispec.Descriptor
 	Names []string // full names, as Manifest.Names
+	// Tags are names that are a tag only, as an OCI layout may have them.
+	Tags []string
 }
 
 // ResolveOptions say how a source reads the graph of its roots.
@@ -32,6 +34,10 @@ type ResolveOptions struct {
 func Resolve(ctx context.Context, content Content, roots []Root, q Query, opts ResolveOptions, closer func() error) (Graph, error) {
 	r := &resolver{content: content, q: q, opts: opts, limits: q.Limits.WithDefaults(), nodes: map[digest.Digest]*node{}}
 	told := false // in place of an image there is a fault
+	roots, err := r.withoutReferrers(ctx, roots)
+	if err != nil {
+		return nil, err
+	}
 	for _, root := range r.fitting(roots) {
 		err := r.root(ctx, root)
 		if errors.Is(err, ErrDigest) {
@@ -44,6 +50,9 @@ func Resolve(ctx context.Context, content Content, roots []Root, q Query, opts R
 	}
 	if len(r.order) == 0 && !told {
 		return nil, fmt.Errorf("no image: %w", ErrNotFound)
+	}
+	if err := r.referrers(ctx); err != nil {
+		return nil, err
 	}
 	return newResolved(r.order, q, opts.Origin, closer)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -33,6 +34,9 @@ func (r *run) manifests(ctx context.Context, graph Graph) ([]Manifest, error) {
 			return nil, err
 		}
 	}
+	if err := w.provenance(); err != nil {
+		return nil, err
+	}
 	if err := r.blobs(ctx, w.opaque()); err != nil {
 		return nil, err
 	}
@@ -45,6 +49,8 @@ type rewritten struct {
 	source  ocispec.Descriptor
 	layers  []ocispec.Descriptor // of an image or artifact, as they were
 	opaque  []int                // which of layers go as they are
+	image   bool
+	config  digest.Digest // an image's, as it was
 	dropped bool
 }
 
@@ -67,10 +73,12 @@ func (w *rewriter) add(ctx context.Context, d digest.Digest, depth int) error {
 		return nil
 	}
 	n := &rewritten{Manifest: m, source: m.Desc}
-	var err error
-	if IsIndex(m.Desc.MediaType) {
+	err := w.referrals(ctx, n, depth)
+	switch {
+	case err != nil || n.dropped:
+	case IsIndex(m.Desc.MediaType):
 		err = w.index(ctx, n, depth)
-	} else {
+	default:
 		err = w.image(ctx, n, depth)
 	}
 	if err != nil {
@@ -109,8 +117,50 @@ func (w *rewriter) image(ctx context.Context, n *rewritten, depth int) error {
 	if err := e.edit(ctx); err != nil {
 		return err
 	}
+	if n.image = image; image {
+		n.config = m.Config.Digest
+		if err := w.run.opts.Provenance.annotate(n); err != nil {
+			return err
+		}
+	}
 	w.follow(n, subject, isAttestation)
 	return nil
+}
+
+// referrals leaves out a referrer, if all that it speaks of has another digest
+// now or was left out. What it speaks of is brought up to date first.
+func (w *rewriter) referrals(ctx context.Context, n *rewritten, depth int) error {
+	if n.Refers == nil {
+		return nil
+	}
+	if depth > maxDepth {
+		return on(SourceSide, fmt.Errorf("manifests that speak of one another deeper than %d: %w", maxDepth, ErrLimit))
+	}
+	var kept []Referral
+	for _, of := range n.Refers {
+		if err := w.add(ctx, of.Subject, depth+1); err != nil {
+			return err
+		}
+		s := w.results[of.Subject]
+		if s == nil || !s.changed() && !s.dropped {
+			kept = append(kept, of)
+			continue
+		}
+		w.run.report.Dropped = append(w.run.report.Dropped, of.describe(n.Desc)+" of "+describe(s.source))
+	}
+	n.Refers, n.dropped = kept, kept == nil
+	return nil
+}
+
+// describe names a referrer for messages.
+func (of Referral) describe(desc ocispec.Descriptor) string {
+	if _, ok := CosignSubject(of.Tag); ok {
+		return "the " + cosignEnds[path.Ext(of.Tag)]
+	}
+	if desc.ArtifactType != "" {
+		return "a referrer (" + desc.ArtifactType + ")"
+	}
+	return "a referrer"
 }
 
 // drop leaves out what speaks of an image whose digest changed or that was left
@@ -196,7 +246,10 @@ func (w *rewriter) index(ctx context.Context, n *rewritten, depth int) error {
 		return err
 	}
 	n.seal(o)
-	return nil
+	if !n.Root {
+		return nil
+	}
+	return w.run.opts.Provenance.annotate(n)
 }
 
 // indexSubject takes the subject out of an index that speaks of an image which
@@ -288,6 +341,9 @@ func (w *rewriter) kept() ([]Manifest, error) {
 				root.Config = digest.FromBytes(n.Config)
 			}
 			w.run.report.Roots = append(w.run.report.Roots, root)
+		}
+		if n.Refers != nil {
+			w.run.report.Referrers++
 		}
 		out = append(out, n.Manifest)
 	}

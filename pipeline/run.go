@@ -33,6 +33,9 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 			return report, on(SinkSide, err)
 		}
 	}
+	if err := opts.fit(); err != nil {
+		return report, err
+	}
 	graph, err := src.Open(ctx, opts.Query)
 	if err != nil {
 		return report, on(SourceSide, err)

@@ -22,6 +22,8 @@ type Options struct {
 	Recompress Recompress
 	// Storing says how all layers are stored, changed or not.
 	Storing Storing
+	// Provenance is what is recorded of what changed.
+	Provenance Provenance
 }
 
 const defaultParallel = 4
@@ -35,6 +37,8 @@ type Report struct {
 	Rewrote  int64 // plain bytes of layers that a filter changed
 	Written  int64 // bytes that went to the sink: layers, configs, manifests
 	Dropped  []string
+	// Referrers is how many manifests came along for what they speak of.
+	Referrers int
 	Duration time.Duration
 }
 

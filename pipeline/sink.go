@@ -87,6 +87,12 @@ type Capacity struct {
 	// otherwise, an index stands for its image for this platform, or for the
 	// only one that it has.
 	Platform *ocispec.Platform
+	// NoReferrers: the sink cannot hold what refers to an image, such as its
+	// signature.
+	NoReferrers bool
+	// NoAnnotations: the sink keeps configs and layers, but no manifests, which
+	// annotations are in.
+	NoAnnotations bool
 }
 
 // Mounter is implemented by a sink that can take a layer from a neighbour

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 
@@ -18,12 +19,15 @@ import (
 // A Store holds blobs in memory. It is a pipeline.Content, and counts what is
 // opened.
 type Store struct {
+	// Tagged are roots with cosign's tags, for Referrers.
+	Tagged []pipeline.Root
+
 	mu     sync.Mutex
 	blobs  map[digest.Digest][]byte
 	opened map[digest.Digest]int
 }
 
-var _ pipeline.Content = (*Store)(nil)
+var _ pipeline.Referring = (*Store)(nil)
 
 // NewStore returns an empty store.
 func NewStore() *Store {
@@ -88,6 +92,18 @@ func (s *Store) Fetch(_ context.Context, desc ocispec.Descriptor) ([]byte, error
 // Holds says whether a blob is there.
 func (s *Store) Holds(_ context.Context, desc ocispec.Descriptor) (bool, error) {
 	return s.Bytes(desc.Digest) != nil, nil
+}
+
+// Referrers lists what refers to a manifest.
+func (s *Store) Referrers(ctx context.Context, subject digest.Digest) ([]pipeline.Referrer, error) {
+	s.mu.Lock()
+	var blobs []ocispec.Descriptor
+	for d, b := range s.blobs {
+		blobs = append(blobs, ocispec.Descriptor{Digest: d, Size: int64(len(b))})
+	}
+	s.mu.Unlock()
+	found, err := pipeline.FindReferrers(ctx, s, s.Tagged, slices.Values(blobs), pipeline.Limits{})
+	return found[subject], err
 }
 
 // Open reads a blob, verified.

@@ -89,12 +89,13 @@ func (s *Sink) connect(ctx context.Context) error {
 // Capacity is one image where the URI names one, and one platform where the
 // daemon's store holds no indexes.
 func (s *Sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
-	c := pipeline.Capacity{OneName: len(s.target.Images) > 0}
+	c := pipeline.Capacity{OneName: len(s.target.Images) > 0, NoReferrers: true}
 	if err := s.connect(ctx); err != nil {
 		return c, err
 	}
 	if !s.engine.indexes {
 		c.Platform = &s.engine.platform
+		c.NoAnnotations = !s.engine.podman // a graph driver makes a manifest of its own
 	}
 	return c, nil
 }

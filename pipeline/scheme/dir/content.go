@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,9 +22,15 @@ type content struct {
 	made map[digest.Digest][]byte
 	// layout: blobs are where an OCI layout keeps them.
 	layout bool
+
+	// listed are the images of a layout's index, once it was read.
+	listed    []pipeline.Root
+	referring sync.Once // guards what Referrers finds
+	referrers map[digest.Digest][]pipeline.Referrer
+	unlisted  error // why there is no list of referrers
 }
 
-var _ pipeline.Content = (*content)(nil)
+var _ pipeline.Referring = (*content)(nil)
 
 // file is where a blob lies; "" for nowhere.
 func (c *content) file(d digest.Digest) (string, error) {
@@ -74,6 +82,47 @@ func (c *content) Open(_ context.Context, desc ocispec.Descriptor) (io.ReadClose
 		return nil, fmt.Errorf("%s: %w", c.what, err)
 	}
 	return c.verified(name, desc)
+}
+
+// Referrers finds what refers to a manifest among all that a layout holds.
+func (c *content) Referrers(ctx context.Context, subject digest.Digest) ([]pipeline.Referrer, error) {
+	if !c.layout {
+		return nil, nil
+	}
+	c.referring.Do(func() {
+		var blobs []ocispec.Descriptor
+		if blobs, c.unlisted = c.blobs(); c.unlisted == nil {
+			c.referrers, c.unlisted = pipeline.FindReferrers(ctx, c, c.listed, slices.Values(blobs), c.limits)
+		}
+	})
+	return c.referrers[subject], c.unlisted
+}
+
+// blobs describes the blobs of a layout that may be manifests.
+func (c *content) blobs() (out []ocispec.Descriptor, err error) {
+	const folder = "blobs/sha256"
+	d, err := c.root.Open(folder)
+	if err != nil {
+		return nil, plainError(err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, plainError(err)
+	}
+	for _, name := range names {
+		desc := ocispec.Descriptor{Digest: digest.NewDigestFromEncoded(digest.SHA256, name)}
+		if desc.Digest.Validate() != nil {
+			continue
+		}
+		if desc.Size, err = c.size(blobName(desc.Digest)); err != nil {
+			return nil, err
+		}
+		if desc.Size > 0 {
+			out = append(out, desc)
+		}
+	}
+	return out, nil
 }
 
 // find returns the file that holds a blob of the size that is promised.

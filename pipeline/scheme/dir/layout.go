@@ -51,10 +51,10 @@ func (c *content) layoutImages(q pipeline.Query) ([]image, error) {
 		}
 		names, tag := namesOf(desc, q.Events)
 		if i := slices.IndexFunc(images, func(r image) bool { return r.Desc.Digest == desc.Digest }); i >= 0 {
-			images[i].Names = appendNew(images[i].Names, names...)
+			images[i].Names, images[i].Tags = appendNew(images[i].Names, names...), appendTag(images[i].Tags, tag)
 			continue
 		}
-		images = append(images, image{Root: pipeline.Root{Desc: desc, Names: names}, tag: tag})
+		images = append(images, image{Root: pipeline.Root{Desc: desc, Names: names, Tags: appendTag(nil, tag)}})
 	}
 	switch {
 	case len(missing) > 0 && (len(images) == 0 || q.Missing == pipeline.MissingFail):

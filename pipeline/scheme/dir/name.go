@@ -112,6 +112,14 @@ func isManifestFile(name string) bool {
 	return name == manifestJSON || strings.HasPrefix(name, "manifest-") && strings.HasSuffix(name, ".json")
 }
 
+// appendTag appends a tag, where there is one.
+func appendTag(tags []string, tag string) []string {
+	if tag == "" {
+		return tags
+	}
+	return appendNew(tags, tag)
+}
+
 // appendNew appends what is not there yet.
 func appendNew(names []string, more ...string) []string {
 	for _, n := range more {

@@ -42,7 +42,11 @@ func (s *sink) publishLayout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := o.Set("manifests", s.merge(entries)); err != nil {
+	referrers, err := pipeline.ReferrerEntries(s.manifests)
+	if err != nil {
+		return err
+	}
+	if err := o.Set("manifests", s.merge(entries, referrers)); err != nil {
 		return err
 	}
 	return s.session.write(indexJSON, o.Bytes())
@@ -99,32 +103,42 @@ func (s *sink) readIndex() (*pipeline.Object, []json.RawMessage, error) {
 	return o, nil, err
 }
 
-// merge puts the roots of this run into an index, in place of what had their
-// names; other entries keep their bytes.
-func (s *sink) merge(entries []json.RawMessage) []json.RawMessage {
+// merge puts the roots of this run, and referrers, into an index, in place of
+// what had their names; other entries keep their bytes.
+func (s *sink) merge(entries []json.RawMessage, referrers []ocispec.Descriptor) []json.RawMessage {
 	out := []json.RawMessage{}
 	tags := map[string]bool{}
 	for _, e := range entries {
 		var desc ocispec.Descriptor
-		if json.Unmarshal(e, &desc) == nil && s.replaces(desc) {
+		if json.Unmarshal(e, &desc) == nil && (s.replaces(desc) || replacedBy(desc, referrers)) {
 			continue
 		}
 		tags[desc.Annotations[ocispec.AnnotationRefName]] = true
 		out = append(out, e)
 	}
+	var fresh []ocispec.Descriptor
 	for _, m := range s.manifests {
-		if !m.Root {
-			continue
-		}
-		for _, d := range indexEntries(m.Desc, fullNames(m.Names), tags) {
-			raw, err := json.Marshal(d)
-			if err != nil { // a descriptor always marshals
-				panic(err)
-			}
-			out = append(out, raw)
+		if m.Root {
+			fresh = append(fresh, indexEntries(m.Desc, fullNames(m.Names), tags)...)
 		}
 	}
+	for _, d := range append(fresh, referrers...) {
+		raw, err := json.Marshal(d)
+		if err != nil { // a descriptor always marshals
+			panic(err)
+		}
+		out = append(out, raw)
+	}
 	return out
+}
+
+// replacedBy says whether an entry goes because a referrer of this run has its
+// tag, or is the same and neither has one.
+func replacedBy(desc ocispec.Descriptor, referrers []ocispec.Descriptor) bool {
+	names, tag := namesOf(desc, nil)
+	return len(names) == 0 && slices.ContainsFunc(referrers, func(r ocispec.Descriptor) bool {
+		return r.Annotations[ocispec.AnnotationRefName] == tag && (tag != "" || r.Digest == desc.Digest)
+	})
 }
 
 // replaces says whether an entry goes because a root of this run has its name,

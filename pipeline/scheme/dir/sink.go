@@ -109,7 +109,7 @@ func (s *sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
 		return pipeline.Capacity{}, nil
 	}
 	p := pipeline.DefaultPlatform()
-	return pipeline.Capacity{Platform: &p, OneName: s.expand && !s.unique}, nil
+	return pipeline.Capacity{Platform: &p, OneName: s.expand && !s.unique, NoReferrers: true, NoAnnotations: true}, nil
 }
 
 // Plan takes layers as they came into a layout, and plain ones otherwise. What

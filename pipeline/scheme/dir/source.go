@@ -28,7 +28,6 @@ var _ pipeline.Source = (*source)(nil)
 // An image is one root of a directory.
 type image struct {
 	pipeline.Root
-	tag    string        // a reference name that is a tag only
 	config digest.Digest // of an image of the plain layout
 }
 
@@ -84,6 +83,9 @@ func (s *source) images(ctx context.Context, f *folder, q pipeline.Query) (*cont
 	case want == formatOCI || want == formatUnknown && have == formatOCI:
 		c := &content{folder: f, layout: true}
 		images, err := c.layoutImages(q)
+		for _, i := range images {
+			c.listed = append(c.listed, i.Root)
+		}
 		return c, images, err
 	}
 	p := &plain{content: content{folder: f, files: map[digest.Digest]string{}, made: map[digest.Digest][]byte{}}, events: q.Events}
@@ -130,7 +132,7 @@ func choose(images []image, want string) ([]image, error) {
 			return []image{i}, nil
 		}
 		d := digest.Digest(want)
-		if d == i.Desc.Digest || d == i.config || want == i.tag {
+		if d == i.Desc.Digest || d == i.config || slices.Contains(i.Tags, want) {
 			found = append(found, i)
 		}
 		if names = append(names, i.Names...); len(i.Names) == 0 {

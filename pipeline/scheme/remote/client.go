@@ -26,6 +26,8 @@ type client struct {
 
 	plain  atomic.Bool // plain HTTP is spoken
 	proved atomic.Bool // the registry has answered in the present protocol
+
+	noReferrers atomic.Bool // the registry has no referrers API
 }
 
 // client makes the client of an end. CredsFlag names the flag that takes its

@@ -18,7 +18,7 @@ type content struct {
 	limits pipeline.Limits
 }
 
-var _ pipeline.Content = (*content)(nil)
+var _ pipeline.Referring = (*content)(nil)
 
 // Fetch gets a manifest or config, verified. A descriptor that carries its
 // content itself (image-spec, descriptor.md: data) costs no request.

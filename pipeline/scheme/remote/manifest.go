@@ -53,9 +53,13 @@ func (c *client) manifest(ctx context.Context, version string, limits pipeline.L
 	return ocispec.Descriptor{MediaType: mediaType, Digest: want, Size: int64(len(raw))}, raw, nil
 }
 
-// get reads a whole small answer, which it does again when the answer is cut.
+// get reads a whole small answer, which it does again when the answer is cut; the
+// call may have an address of its own.
 func (c *client) get(ctx context.Context, path, what string, limits pipeline.Limits, q call) ([]byte, http.Header, error) {
-	q.method, q.url, q.scope = http.MethodGet, c.url(path), c.auth.scope
+	q.method, q.scope = http.MethodGet, c.auth.scope
+	if q.url == nil {
+		q.url = c.url(path)
+	}
 	var raw []byte
 	var header http.Header
 	err := c.again(ctx, func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -122,26 +123,32 @@ func (c *client) abandon(ctx context.Context, u *url.URL) {
 	discard(resp)
 }
 
-// put puts a manifest under a tag or digest.
-func (s *Sink) put(ctx context.Context, m pipeline.Manifest, version string) error {
+// put puts a manifest under a tag or digest, and returns the answer's header.
+func (s *Sink) put(ctx context.Context, m pipeline.Manifest, version string) (http.Header, error) {
+	return s.putIf(ctx, m, version, nil)
+}
+
+// putIf is put under a condition; with nil there is none.
+func (s *Sink) putIf(ctx context.Context, m pipeline.Manifest, version string, condition http.Header) (http.Header, error) {
 	c := s.client
 	sep := ":"
 	if strings.Contains(version, ":") {
 		sep = "@"
 	}
 	what := "push " + c.ref.Origin() + sep + version
+	header := http.Header{"Content-Type": {m.Desc.MediaType}}
+	maps.Copy(header, condition)
 	resp, err := c.do(ctx, call{
-		method: http.MethodPut, url: c.url("manifests/" + version), body: m.Raw, patient: true, scope: c.auth.scope,
-		header: http.Header{"Content-Type": {m.Desc.MediaType}},
+		method: http.MethodPut, url: c.url("manifests/" + version), body: m.Raw, patient: true, scope: c.auth.scope, header: header,
 	})
 	if err != nil {
-		return c.explainPut(err, what)
+		return nil, c.explainPut(err, what)
 	}
 	defer discard(resp)
 	if err := confirm(resp, m.Desc.Digest); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 // explainPut says what a registry misses when it refuses a manifest.

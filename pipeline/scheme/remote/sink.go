@@ -29,6 +29,11 @@ type Sink struct {
 	held     map[digest.Digest]bool     // blobs that the repository has for certain
 	sessions map[digest.Digest]*url.URL // uploads that a refused mount has opened
 	roots    []pipeline.Manifest
+	byDigest int // of roots: how many are there by their digest
+
+	tags     []tagged                               // of referrers
+	subjects []digest.Digest                        // of unlisted, in their order
+	unlisted map[digest.Digest][]ocispec.Descriptor // referrers that the registry did not list itself
 }
 
 var (
@@ -40,7 +45,7 @@ var (
 func newSink(c *client, cfg Config) *Sink {
 	return &Sink{
 		client: c, compression: cfg.Compression, recompress: cfg.Recompress,
-		held: map[digest.Digest]bool{}, sessions: map[digest.Digest]*url.URL{},
+		held: map[digest.Digest]bool{}, sessions: map[digest.Digest]*url.URL{}, unlisted: map[digest.Digest][]ocispec.Descriptor{},
 	}
 }
 
@@ -172,8 +177,12 @@ func (s *Sink) Commit(ctx context.Context, m pipeline.Manifest) error {
 	if err := s.config(ctx, m); err != nil {
 		return err
 	}
-	if !m.Root {
-		return s.put(ctx, m, m.Desc.Digest.String())
+	switch {
+	case m.Refers != nil:
+		return s.commitReferrer(ctx, m)
+	case !m.Root:
+		_, err := s.put(ctx, m, m.Desc.Digest.String())
+		return err
 	}
 	if want := s.client.ref.Digest; want != "" && want != want.Algorithm().FromBytes(m.Raw) {
 		return pipeline.Usage("the destination %s@%s names a digest, but the image is %s; name a tag", s.client.ref.Origin(), want, m.Desc.Digest)
@@ -201,12 +210,15 @@ func (s *Sink) config(ctx context.Context, m pipeline.Manifest) error {
 
 // Publish puts the root under its name.
 func (s *Sink) Publish(ctx context.Context) error {
+	if err := s.publishReferrers(ctx); err != nil {
+		return err
+	}
 	for _, m := range s.roots {
 		version := s.client.ref.Tag
 		if version == "" {
 			version = s.client.ref.Digest.String()
 		}
-		if err := s.put(ctx, m, version); err != nil {
+		if _, err := s.put(ctx, m, version); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (s *Source) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, er
 		return nil, err
 	}
 	store := &content{client: c, limits: q.Limits}
-	known := &first{Content: store, desc: desc, raw: raw}
+	known := &first{content: store, desc: desc, raw: raw}
 	roots := []pipeline.Root{{Desc: desc, Names: []string{c.ref.String()}}}
 	g, err := pipeline.Resolve(ctx, known, roots, q, pipeline.ResolveOptions{OneImage: true, Origin: c.ref.Origin()}, func() error {
 		c.transport.close()
@@ -45,7 +45,7 @@ func (s *Source) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, er
 
 // A first is a content whose root manifest is at hand already.
 type first struct {
-	pipeline.Content
+	*content
 	desc ocispec.Descriptor
 	raw  []byte
 }
@@ -54,12 +54,12 @@ func (f *first) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, err
 	if desc.Digest == f.desc.Digest {
 		return f.raw, nil
 	}
-	return f.Content.Fetch(ctx, desc)
+	return f.content.Fetch(ctx, desc)
 }
 
 func (f *first) Holds(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
 	if desc.Digest == f.desc.Digest {
 		return true, nil
 	}
-	return f.Content.Holds(ctx, desc)
+	return f.content.Holds(ctx, desc)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -36,6 +37,11 @@ type archive struct {
 	blobs map[digest.Digest]*member
 	// section reads n bytes at off of what holds the members.
 	section func(ctx context.Context, off, n int64) io.Reader
+	// listed are the images of the archive's lists, once they were read.
+	listed    []pipeline.Root
+	referring sync.Once // guards what Referrers finds
+	referrers map[digest.Digest][]pipeline.Referrer
+	unlisted  error // why there is no list of referrers
 	// own: what holds the members is ours alone, and a sum computed once holds.
 	own bool
 }

@@ -15,7 +15,7 @@ import (
 // content gives out the blobs of an archive by their digest, verified.
 type content struct{ *archive }
 
-var _ pipeline.Content = content{}
+var _ pipeline.Referring = content{}
 
 // Fetch returns a whole blob, within the limit of a manifest.
 func (c content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
@@ -47,6 +47,23 @@ func (c content) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadClos
 		return nil, fmt.Errorf("%s: %w", c.what, err)
 	}
 	return c.verified(ctx, m, desc.Digest), nil
+}
+
+// Referrers finds what refers to a manifest among all that the archive holds.
+func (c content) Referrers(ctx context.Context, subject digest.Digest) ([]pipeline.Referrer, error) {
+	c.referring.Do(func() {
+		c.referrers, c.unlisted = pipeline.FindReferrers(ctx, c, c.listed, c.held, c.limits)
+	})
+	return c.referrers[subject], c.unlisted
+}
+
+// held describes the blobs that are files of the archive.
+func (c content) held(yield func(ocispec.Descriptor) bool) {
+	for d, m := range c.blobs {
+		if m.link == "" && !yield(ocispec.Descriptor{Digest: d, Size: m.size}) {
+			return
+		}
+	}
 }
 
 // verified reads a member that has to have digest d. What was hashed on its way

@@ -50,10 +50,10 @@ func (a *archive) indexRoots(ctx context.Context, q pipeline.Query, otherList bo
 		}
 		names, tag := namesOf(desc, q.Events)
 		if i := slices.IndexFunc(roots, func(r root) bool { return r.Desc.Digest == desc.Digest }); i >= 0 {
-			roots[i].Names = appendNew(roots[i].Names, names...)
+			roots[i].Names, roots[i].Tags = appendNew(roots[i].Names, names...), appendTag(roots[i].Tags, tag)
 			continue
 		}
-		roots = append(roots, root{Root: pipeline.Root{Desc: desc, Names: names}, tag: tag})
+		roots = append(roots, root{Root: pipeline.Root{Desc: desc, Names: names, Tags: appendTag(nil, tag)}})
 	}
 	if len(missing) == 0 || len(roots) == 0 && otherList {
 		return roots, nil

@@ -84,6 +84,11 @@ func (s *sink) writeLayout() error {
 			}
 		}
 	}
+	referrers, err := pipeline.ReferrerEntries(s.manifests)
+	if err != nil {
+		return err
+	}
+	idx.Manifests = append(idx.Manifests, referrers...)
 	if err := s.appendJSON(indexMember, idx); err != nil {
 		return err
 	}

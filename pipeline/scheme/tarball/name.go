@@ -106,6 +106,14 @@ func familiarName(full string) (name, tag string) {
 	return reference.FamiliarString(ref), tag
 }
 
+// appendTag appends a tag, where there is one.
+func appendTag(tags []string, tag string) []string {
+	if tag == "" {
+		return tags
+	}
+	return appendNew(tags, tag)
+}
+
 // appendNew appends what is not there yet.
 func appendNew(names []string, more ...string) []string {
 	for _, n := range more {

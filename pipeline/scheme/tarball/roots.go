@@ -25,7 +25,6 @@ const allImages = "all"
 // A root is one image or index of an archive.
 type root struct {
 	pipeline.Root
-	tag    string        // a reference name that is a tag only
 	config digest.Digest // of an image whose manifest was made up here
 }
 
@@ -33,6 +32,9 @@ type root struct {
 // After an error the caller closes what closer would.
 func (a *archive) graph(ctx context.Context, image string, q pipeline.Query, closer func() error) (pipeline.Graph, error) {
 	roots, err := a.roots(ctx, q)
+	for _, r := range roots {
+		a.listed = append(a.listed, r.Root)
+	}
 	if err == nil {
 		roots, err = a.choose(ctx, roots, image)
 	}
@@ -95,7 +97,7 @@ func (a *archive) choose(ctx context.Context, roots []root, image string) ([]roo
 			return nil, err
 		}
 		d := digest.Digest(image)
-		if d == r.Desc.Digest || slices.Contains(configs, d) || r.tag == image {
+		if d == r.Desc.Digest || slices.Contains(configs, d) || slices.Contains(r.Tags, image) {
 			found = append(found, r)
 		}
 		if len(r.Names) == 0 {

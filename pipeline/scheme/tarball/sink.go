@@ -120,7 +120,7 @@ func (s *sink) Capacity(context.Context) (pipeline.Capacity, error) {
 		return pipeline.Capacity{}, nil
 	}
 	p := pipeline.DefaultPlatform()
-	return pipeline.Capacity{Platform: &p}, nil
+	return pipeline.Capacity{Platform: &p, NoReferrers: true, NoAnnotations: true}, nil
 }
 
 // Plan takes every layer as it came, except that a plain archive has plain
