@@ -2,14 +2,12 @@ package pipeline
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -44,9 +42,6 @@ func FindReferrers(ctx context.Context, c Content, roots []Root, blobs iter.Seq[
 		if len(refs) > limits.Manifests {
 			return nil, fmt.Errorf("%s has more than %d referrers: %w", subject, limits.Manifests, ErrLimit)
 		}
-		slices.SortFunc(refs, func(a, b Referrer) int {
-			return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Desc.Digest, b.Desc.Digest))
-		})
 	}
 	return found, nil
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,9 +17,9 @@ import (
 // SBOMs, attestations that no index lists.
 type Referring interface {
 	Content
-	// Referrers lists what refers to a manifest, in an order that does not
-	// change. The list is a claim: Resolve reads each manifest and looks what it
-	// speaks of. No more are listed than Limits.Manifests.
+	// Referrers lists what refers to a manifest. The list is a claim: Resolve
+	// reads each manifest and looks what it speaks of. No more are listed than
+	// Limits.Manifests.
 	Referrers(ctx context.Context, subject digest.Digest) ([]Referrer, error)
 }
 
@@ -87,9 +88,13 @@ func (r *resolver) listReferrers(ctx context.Context, level []*node) ([][]Referr
 		group.Go(func() (err error) {
 			found[i], err = c.Referrers(ctx, n.Desc.Digest)
 			if err != nil {
-				err = fmt.Errorf("list what refers to %s: %w", describe(n.Desc), err)
+				return fmt.Errorf("list what refers to %s: %w", describe(n.Desc), err)
 			}
-			return err
+			// Lists come in any order; the same input gives the same archive.
+			slices.SortFunc(found[i], func(a, b Referrer) int {
+				return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Desc.Digest, b.Desc.Digest))
+			})
+			return nil
 		})
 	}
 	return found, group.Wait()
