@@ -1,0 +1,160 @@
+package builtin_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/builtin"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
+)
+
+// signed is an index of one image with all kinds of referrers, and the digests
+// of all of it.
+func signed(t *testing.T) (src *pipelinetest.Source, all []digest.Digest) {
+	t.Helper()
+	s := pipelinetest.NewStore()
+	image := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{pipelinetest.Tar(t, pipelinetest.File{Name: "a"})}})
+	index := s.Index(t, image)
+	sbom := s.Referrer(t, image, "sbom")
+	ofSBOM := s.Referrer(t, sbom, "signature of the SBOM")
+	sig, text := s.Signature(t, index.Digest), s.CosignSBOM(t)
+	s.Tag(sig, index.Digest, ".sig")
+	s.Tag(text, image.Digest, ".sbom")
+	s.Tag(text, index.Digest, ".sbom")
+	for _, d := range []ocispec.Descriptor{image, index, sbom, ofSBOM, sig, text} {
+		all = append(all, d.Digest)
+	}
+	slices.Sort(all)
+	return s.Source(index, "registry.example/team/app:1"), all
+}
+
+// moveWith runs a source into a destination and returns the warnings.
+func moveWith(t *testing.T, src pipeline.Source, dst pipeline.Sink, referrers bool) (warnings []string) {
+	t.Helper()
+	_, err := pipeline.Run(t.Context(), src, nil, dst, pipeline.Options{Query: pipeline.Query{
+		Referrers: referrers, Events: func(e pipeline.Event) {
+			if e.Kind == pipeline.EventWarning {
+				warnings = append(warnings, e.Message)
+			}
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return warnings
+}
+
+func ends(t *testing.T, from, to string) (src pipeline.Source, dst pipeline.Sink) {
+	t.Helper()
+	schemes := builtin.Schemes(builtin.Config{})
+	dst, err := schemes.Sink(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from == "" {
+		return nil, dst
+	}
+	if src, err = schemes.Source(from); err != nil {
+		t.Fatal(err)
+	}
+	return src, dst
+}
+
+// A layout in an archive or a directory keeps what refers to its images, so that
+// the next trip finds it: every manifest, cosign's tags, and all of it again
+// after a second trip into a place that has it already.
+func TestLayoutsKeepReferrers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ to, query string }{{"tar", "?format=oci"}, {"tar", ""}, {"tar.gz", ""}, {"dir", "?format=oci"}} {
+		t.Run(c.to+c.query, func(t *testing.T) {
+			t.Parallel()
+			scheme := "tar://"
+			if c.to == "dir" {
+				scheme = "dir://"
+			}
+			place := scheme + filepath.Join(t.TempDir(), "x."+c.to)
+			src, all := signed(t)
+			for range 2 {
+				_, dst := ends(t, "", place+c.query)
+				moveWith(t, src, dst, true)
+				got := pipelinetest.NewSink()
+				back, err := builtin.Schemes(builtin.Config{}).Source(place)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if w := moveWith(t, back, got, true); len(w) != 0 {
+					t.Errorf("warned %q", w)
+				}
+				var have []digest.Digest
+				tags := 0
+				for _, m := range got.Committed {
+					have = append(have, m.Desc.Digest)
+					for _, of := range m.Refers {
+						if of.Tag != "" {
+							tags++
+						}
+					}
+				}
+				slices.Sort(have)
+				if !slices.Equal(have, all) || tags != 3 || len(got.Published) != 1 {
+					t.Errorf("came back: %v with %d tags, %d roots; want %v", have, tags, len(got.Published), all)
+				}
+				alone := pipelinetest.NewSink()
+				if w := moveWith(t, back, alone, false); len(w) != 1 || len(alone.Committed) != 2 {
+					t.Errorf("without the option %d came, warned %q", len(alone.Committed), w)
+				}
+			}
+		})
+	}
+}
+
+// The list of a layout has the artifact's type and annotations, and cosign's tag
+// as the reference name, each once.
+func TestLayoutListsReferrersAsOthersReadThem(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	src, _ := signed(t)
+	for range 2 {
+		_, dst := ends(t, "", "dir://"+dir+"?format=oci")
+		moveWith(t, src, dst, true)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var idx ocispec.Index
+	if err := json.Unmarshal(raw, &idx); err != nil {
+		t.Fatal(err)
+	}
+	sboms, tags := 0, 0
+	for _, d := range idx.Manifests {
+		if d.ArtifactType == pipelinetest.SBOMType && d.Annotations["org.example.kind"] == "sbom" {
+			sboms++
+		}
+		if _, ok := pipeline.CosignSubject(d.Annotations[ocispec.AnnotationRefName]); ok {
+			tags++
+		}
+	}
+	if len(idx.Manifests) != 6 || sboms != 2 || tags != 3 {
+		t.Errorf("the list is %s", raw)
+	}
+}
+
+// Formats without manifests take the image and say what they cannot hold.
+func TestPlainFormatsLeaveReferrersOutAloud(t *testing.T) {
+	t.Parallel()
+	for _, to := range []string{"tar://" + filepath.Join(t.TempDir(), "x.tar") + "?format=docker", "dir://" + t.TempDir()} {
+		src, _ := signed(t)
+		_, dst := ends(t, "", to)
+		if w := moveWith(t, src, dst, true); len(w) != 1 {
+			t.Errorf("%s: warned %q", to, w)
+		}
+	}
+}
