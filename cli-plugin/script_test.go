@@ -58,6 +58,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"mkleak":   makeLeak,
 		"mkpython": makePython,
 		"mkbase":   makeBase,
+
+		"mksigned":  makeSigned,
+		"referrers": showReferrers,
 	}
 }
 

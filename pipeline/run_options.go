@@ -30,16 +30,16 @@ const defaultParallel = 4
 
 // A Report says what a run did. Sizes are bytes.
 type Report struct {
-	Roots    []RootReport
-	Layers   []LayerReport
-	Read     int64 // stored bytes that were read from the source
-	Reused   int64 // stored bytes that the sink had already
-	Rewrote  int64 // plain bytes of layers that a filter changed
-	Written  int64 // bytes that went to the sink: layers, configs, manifests
-	Dropped  []string
+	Roots   []RootReport
+	Layers  []LayerReport
+	Read    int64 // stored bytes that were read from the source
+	Reused  int64 // stored bytes that the sink had already
+	Rewrote int64 // plain bytes of layers that a filter changed
+	Written int64 // bytes that went to the sink: layers, configs, manifests
+	Dropped []string
 	// Referrers is how many manifests came along for what they speak of.
 	Referrers int
-	Duration time.Duration
+	Duration  time.Duration
 }
 
 // A RootReport is one image or index that was published.
