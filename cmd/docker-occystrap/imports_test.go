@@ -35,10 +35,11 @@ var floors = [][]string{
 
 // siblings are the arrows that are allowed on one floor.
 var siblings = map[string][]string{
-	"pipeline/internal/codec": {"pipeline/internal/deflate", "pipeline/internal/pgzip"},
-	"pipeline/scheme/daemon":  {"pipeline/scheme/tarball"},
-	"pipeline/scheme/bundle":  {"pipeline/scheme/dir"},
-	"pipeline/scheme/overlay": {"pipeline/scheme/dir"},
+	"pipeline/internal/codec":   {"pipeline/internal/deflate", "pipeline/internal/pgzip"},
+	"pipeline/internal/staging": {"pipeline/internal/rootfs"},
+	"pipeline/scheme/daemon":    {"pipeline/scheme/tarball"},
+	"pipeline/scheme/bundle":    {"pipeline/scheme/dir"},
+	"pipeline/scheme/overlay":   {"pipeline/scheme/dir"},
 }
 
 // strangers are the modules of others that only some folders know.

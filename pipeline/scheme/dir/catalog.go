@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // The files that list images in the plain layout.
@@ -72,7 +73,7 @@ func (f *folder) readListing(file string) (l listing, err error) {
 
 // listings are the names of the manifest files, manifest.json first.
 func (f *folder) listings() ([]string, error) {
-	entries, err := f.entries()
+	entries, err := staging.Entries(f.root)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // content gives out the blobs of a directory by their digest, verified.
@@ -103,12 +104,12 @@ func (c *content) blobs() (out []ocispec.Descriptor, err error) {
 	const folder = "blobs/sha256"
 	d, err := c.root.Open(folder)
 	if err != nil {
-		return nil, plainError(err)
+		return nil, staging.Plain(err)
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return nil, plainError(err)
+		return nil, staging.Plain(err)
 	}
 	for _, name := range names {
 		desc := ocispec.Descriptor{Digest: digest.NewDigestFromEncoded(digest.SHA256, name)}

@@ -1,30 +1,23 @@
 package dir
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
-const (
-	// bufferSize is how much is hashed at once.
-	bufferSize = 256 << 10
-	// filePerm and dirPerm are less the umask, as of all that a user asks for.
-	filePerm = 0o666
-	dirPerm  = 0o777
-)
+// bufferSize is how much is hashed at once.
+const bufferSize = 256 << 10
 
 // A folder is an open directory: nothing outside it is reached through it.
 type folder struct {
@@ -38,7 +31,7 @@ type folder struct {
 func (f *folder) openFile(name string) (*os.File, int64, error) {
 	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, plainError(err)
+		return nil, 0, staging.Plain(err)
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -74,7 +67,7 @@ func (f *folder) size(name string) (int64, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return -1, nil
 	case err != nil:
-		return -1, plainError(err)
+		return -1, staging.Plain(err)
 	case !info.Mode().IsRegular():
 		return -1, nil
 	}
@@ -132,58 +125,4 @@ func (n *named) Read(p []byte) (int, error) {
 		err = fmt.Errorf("%s: %w", n.what, err)
 	}
 	return c, err
-}
-
-// entries lists the names in the directory itself.
-func (f *folder) entries() ([]fs.DirEntry, error) {
-	d, err := f.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadDir(-1)
-}
-
-// place moves a finished file to its name; the directories above it are made.
-func (f *folder) place(from, to string) error {
-	if dir := path.Dir(to); dir != "." {
-		if err := f.root.MkdirAll(dir, dirPerm); err != nil {
-			return plainError(err)
-		}
-	}
-	return plainError(f.root.Rename(from, to))
-}
-
-// indented is JSON as people read it, with names as they are.
-func indented(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "    ")
-	err := e.Encode(v)
-	return b.Bytes(), err
-}
-
-// cause is an error of the system without the file it is about: a temporary name
-// says nothing to the user.
-func cause(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
-// plainError leaves the system call and the path out of an error: who calls
-// says which file the user should look at.
-func plainError(err error) error {
-	var pe *os.PathError
-	var le *os.LinkError
-	switch {
-	case errors.As(err, &pe):
-		return fmt.Errorf("%s: %w", pe.Path, pe.Err)
-	case errors.As(err, &le):
-		return fmt.Errorf("%s: %w", le.New, le.Err)
-	}
-	return err
 }

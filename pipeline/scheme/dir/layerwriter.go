@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // layerWriter receives one layer in a temporary file.
@@ -29,7 +30,7 @@ func (s *sink) Layer(ctx context.Context, _ int, _ pipeline.Layer) (pipeline.Lay
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	f, name, err := s.session.create()
+	f, name, err := s.session.Create()
 	if err != nil {
 		return nil, s.explain(err)
 	}
@@ -48,7 +49,7 @@ func (w *layerWriter) Write(p []byte) (int, error) {
 var errEnded = errors.New("the layer was ended before")
 
 // explain leaves the temporary name out.
-func (w *layerWriter) explain(err error) error { return w.s.explain(cause(err)) }
+func (w *layerWriter) explain(err error) error { return w.s.explain(staging.Cause(err)) }
 
 // Commit keeps the layer for Publish. A layer that came twice is kept once.
 func (w *layerWriter) Commit(_ context.Context, blob ocispec.Descriptor, diffID digest.Digest) error {
@@ -77,7 +78,7 @@ func (w *layerWriter) Commit(_ context.Context, blob ocispec.Descriptor, diffID 
 	w.s.layers[blob.Digest] = w.name
 	w.s.mu.Unlock()
 	if twice {
-		return w.s.explain(plainError(w.s.session.root.Remove(before)))
+		return w.s.explain(staging.Plain(w.s.session.root.Remove(before)))
 	}
 	return nil
 }

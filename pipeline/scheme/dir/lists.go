@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // put lists the images of a run, each in manifest.json or, with unique, in a
@@ -129,26 +131,26 @@ func (l *lists) write(s *session) error {
 			l.emptied = append(l.emptied, file)
 			continue
 		}
-		raw, err := indented(li.images)
+		raw, err := staging.JSON(li.images)
 		if err != nil {
 			return err
 		}
-		if err := s.write(file, raw); err != nil {
+		if err := s.Write(file, raw); err != nil {
 			return err
 		}
 	}
-	raw, err := indented(l.catalog)
+	raw, err := staging.JSON(l.catalog)
 	if err != nil {
 		return err
 	}
-	if err := s.write(catalogJSON, raw); err != nil {
+	if err := s.Write(catalogJSON, raw); err != nil {
 		return err
 	}
 	for _, file := range l.emptied {
 		if err := s.root.Remove(file); err != nil {
-			return plainError(err)
+			return staging.Plain(err)
 		}
-		if err := s.removeTree(treeName(file)); err != nil {
+		if err := s.RemoveTree(treeName(file)); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ func (s *sink) publishLayout(ctx context.Context) error {
 			return err
 		}
 	}
-	unlock, err := s.session.lock(ctx)
+	unlock, err := s.session.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (s *sink) publishLayout(ctx context.Context) error {
 	if size, err := s.session.size(layoutFile); err != nil {
 		return err
 	} else if size < 0 {
-		if err := s.session.write(layoutFile, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`)); err != nil {
+		if err := s.session.Write(layoutFile, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`)); err != nil {
 			return err
 		}
 	}
@@ -49,7 +49,7 @@ func (s *sink) publishLayout(ctx context.Context) error {
 	if err := o.Set("manifests", s.merge(entries, referrers)); err != nil {
 		return err
 	}
-	return s.session.write(indexJSON, o.Bytes())
+	return s.session.Write(indexJSON, o.Bytes())
 }
 
 // writeManifest writes a manifest and its config as blobs.
@@ -72,7 +72,7 @@ func (s *sink) writeBlob(d digest.Digest, raw []byte) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
 	}
-	return s.session.write(blobName(d), raw)
+	return s.session.Write(blobName(d), raw)
 }
 
 // emptyIndex is what a new layout's index starts from.
@@ -200,7 +200,7 @@ func (s *sink) setAside(name string, why error, then string) error {
 		if _, err := s.session.root.Lstat(aside); err == nil {
 			continue
 		}
-		if err := s.session.place(name, aside); err != nil {
+		if err := s.session.Place(name, aside); err != nil {
 			return err
 		}
 		s.cfg.Events.Warn(fmt.Sprintf("%s: %s cannot be read (%v); it is now %s, and %s", s.path, name, why, aside, then))

@@ -45,11 +45,11 @@ func (s *sink) publishPlain(ctx context.Context) error {
 		return err
 	}
 	for _, i := range images {
-		if err := s.session.write(i.Config, i.config); err != nil {
+		if err := s.session.Write(i.Config, i.config); err != nil {
 			return err
 		}
 	}
-	unlock, err := s.session.lock(ctx)
+	unlock, err := s.session.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s *sink) publishPlain(ctx context.Context) error {
 		return err
 	}
 	for d, tree := range s.trees {
-		if err := s.session.placeTree(tree, layerTree(d)); err != nil {
+		if err := s.session.PlaceTree(tree, layerTree(d)); err != nil {
 			return err
 		}
 	}
@@ -68,7 +68,7 @@ func (s *sink) publishPlain(ctx context.Context) error {
 		if img.tree == "" {
 			continue
 		}
-		if err := s.session.placeTree(img.tree, treeName(files[i])); err != nil {
+		if err := s.session.PlaceTree(img.tree, treeName(files[i])); err != nil {
 			return err
 		}
 	}

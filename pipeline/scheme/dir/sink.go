@@ -217,7 +217,7 @@ func (s *sink) Publish(ctx context.Context) error {
 // placeLayers moves the layers that came to their names.
 func (s *sink) placeLayers() error {
 	for d, temp := range s.layers {
-		if err := s.session.place(temp, s.file(d)); err != nil {
+		if err := s.session.Place(temp, s.file(d)); err != nil {
 			return err
 		}
 		delete(s.layers, d)
@@ -231,7 +231,7 @@ func (s *sink) Close() error {
 	if s.session == nil {
 		return nil
 	}
-	err := s.session.close(s.published)
+	err := s.session.Close(s.published)
 	s.session = nil
 	return s.explain(err)
 }

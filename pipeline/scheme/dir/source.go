@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // allImages is the value of ?image= that takes what there is.
@@ -96,7 +97,7 @@ func (s *source) images(ctx context.Context, f *folder, q pipeline.Query) (*cont
 // format tells which layout a directory has; one that docker save wrote and
 // somebody unpacked has both, and index.json says more.
 func (f *folder) format() (format, error) {
-	entries, err := f.entries()
+	entries, err := staging.Entries(f.root)
 	if err != nil {
 		return "", err
 	}
