@@ -21,6 +21,9 @@ func New(*os.File, Options) (*Tree, error) { return nil, errLinux }
 // Apply is never called.
 func (*Tree) Apply(context.Context, *os.File) error { return errLinux }
 
+// Open is never called.
+func (*Tree) Open(string) (*os.File, error) { return nil, errLinux }
+
 // Finish is never called.
 func (*Tree) Finish() (*LeftOut, error) { return nil, errLinux }
 

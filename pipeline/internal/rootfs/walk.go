@@ -4,6 +4,7 @@ package rootfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -195,12 +196,42 @@ func (h *Hidden) count(dir int, name string) {
 // openOwn opens a directory to remove what is in it, whatever its mode says.
 func openOwn(dir int, name string) (int, error) {
 	if os.Geteuid() != 0 {
-		if fd, err := unix.Openat(dir, name, openDir|unix.O_PATH, 0); err == nil {
+		if fd, err := openHere(dir, name, openDir|unix.O_PATH); err == nil {
 			_ = unix.Chmod(procPath(fd, ""), building) // if that fails, the next call says so
 			_ = unix.Close(fd)
 		}
 	}
-	return unix.Openat(dir, name, openDir, 0)
+	return openHere(dir, name, openDir)
+}
+
+// openHere opens a directory unless something is mounted there: that is not the
+// tree's, and would be emptied with it. Where the kernel has no openat2, or a
+// sandbox forbids it, a mount of the same file system is not told apart; removing
+// its name then fails.
+func openHere(dir int, name string, flags int) (int, error) {
+	fd, err := unix.Openat2(dir, name, &unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_NO_XDEV})
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		fd, err = openSameDevice(dir, name, flags)
+	}
+	if errors.Is(err, unix.EXDEV) {
+		return -1, fmt.Errorf("something is mounted on %s: %w", short(name), unix.EBUSY)
+	}
+	return fd, err
+}
+
+func openSameDevice(dir int, name string, flags int) (int, error) {
+	fd, err := unix.Openat(dir, name, flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	var above, here unix.Stat_t
+	if err = errors.Join(unix.Fstat(dir, &above), unix.Fstat(fd, &here)); err == nil && above.Dev != here.Dev {
+		err = unix.EXDEV
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
 }
 
 // removeIn removes all that is in an open directory.
