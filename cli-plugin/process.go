@@ -102,13 +102,14 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	if err != nil {
 		return done, err
 	}
-	if done, err = pipeline.Run(ctx, src, filters, dst, opts); err != nil {
-		return done, err
-	}
+	var back pipeline.Source
 	if p.options.verify {
-		if err := verify(ctx, schemes, to, done, opts); err != nil {
+		if back, err = readBack(schemes, to); err != nil {
 			return done, err
 		}
 	}
-	return done, nil
+	if done, err = pipeline.Run(ctx, src, filters, dst, opts); err != nil || back == nil {
+		return done, err
+	}
+	return done, verify(ctx, back, done, opts)
 }

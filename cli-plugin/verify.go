@@ -8,17 +8,23 @@ import (
 	"github.com/occystrap/occystrap/pipeline"
 )
 
-// verify opens the destination as a source and reads it whole: every digest
-// that the run reported must be there, and be true.
-func verify(ctx context.Context, schemes pipeline.Schemes, to string, done pipeline.Report, opts pipeline.Options) error {
+// readBack is the destination as a source, for --verify. Nothing is opened yet:
+// a place that cannot be read back is told of before the run.
+func readBack(schemes pipeline.Schemes, to string) (pipeline.Source, error) {
 	uri, err := asSource(schemes, to)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	src, err := schemes.Source(uri)
 	if err != nil {
-		return err
+		return nil, pipeline.Usage("--verify cannot read the destination back: %v", err)
 	}
+	return src, nil
+}
+
+// verify reads the destination whole: every digest that the run reported must be
+// there, and be true.
+func verify(ctx context.Context, src pipeline.Source, done pipeline.Report, opts pipeline.Options) error {
 	// What was published is what is wanted now, whatever was chosen from the
 	// source before.
 	opts.Platforms = pipeline.Platforms{All: true}
@@ -62,7 +68,7 @@ func sinkOnly(schemes pipeline.Schemes, name, key string) bool {
 }
 
 // isStandardStream says whether a location is tar://-, standard input or
-// output.
+// output. A directory may be called "-".
 func isStandardStream(loc pipeline.Location) bool {
-	return loc.Host+loc.Path == "-" && loc.User == nil
+	return (loc.Scheme == "tar" || loc.Scheme == "file") && loc.Host+loc.Path == "-" && loc.User == nil
 }
