@@ -6,6 +6,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/builtin"
 	"github.com/occystrap/occystrap/pipeline/filter"
+	"github.com/occystrap/occystrap/pipeline/scheme/bundle"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
@@ -53,6 +54,7 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 			Events:  events,
 		},
 		Dir:    dir.Config{Events: events, Limits: o.limits()},
+		Bundle: bundle.Config{Events: events, Limits: o.limits(), TempDir: o.tempDir},
 		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir, Search: p.searchResults(to, events)},
 		Others: o.others(login, from, to),
 	}, nil

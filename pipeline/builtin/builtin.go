@@ -1,7 +1,7 @@
 // Package builtin is the one list of what we ship: the schemes and the filters
 // that every face of occystrap offers. Nothing registers itself anywhere else.
 //
-//	cli-plugin, sidecar ─▶ builtin ─▶ scheme/remote, scheme/tarball, scheme/daemon, scheme/dir
+//	cli-plugin, sidecar ─▶ builtin ─▶ scheme/remote, scheme/tarball, scheme/daemon, scheme/dir, scheme/bundle
 //	                           └────▶ filter
 //
 // What needs containerd's own packages lives in plugin/ and is handed to
@@ -17,6 +17,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/credential"
 	"github.com/occystrap/occystrap/pipeline/filter"
+	"github.com/occystrap/occystrap/pipeline/scheme/bundle"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
@@ -30,6 +31,7 @@ type Config struct {
 	Tarball tarball.Config
 	Daemon  daemon.Config
 	Dir     dir.Config
+	Bundle  bundle.Config
 	Filter  filter.Defaults
 	// Others finds the logins at registries that neither end of a run names, but
 	// the images do: in their names and annotations, which anybody may have
@@ -53,6 +55,7 @@ func Schemes(cfg Config, extra ...pipeline.Scheme) pipeline.Schemes {
 		tarball.Scheme(cfg.Tarball),
 		daemon.Scheme(cfg.Daemon),
 		dir.Scheme(cfg.Dir),
+		bundle.Scheme(cfg.Bundle),
 	}, extra...)
 }
 
