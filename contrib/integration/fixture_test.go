@@ -174,12 +174,18 @@ func layered(t testing.TB) fixture {
 	}})
 	f := builtFixture()
 	f.name, f.xattr, f.manifest = "layered", "kept", store.Bytes(desc.Digest)
+	f.addBlobs(t, store)
+	return f
+}
+
+// addBlobs takes config and layers of the fixture's manifest from a store.
+func (f *fixture) addBlobs(t testing.TB, store *pipelinetest.Store) {
+	t.Helper()
 	var m ocispec.Manifest
 	decode(t, string(f.manifest), &m)
 	for _, d := range append(m.Layers, m.Config) {
 		f.blobs = append(f.blobs, store.Bytes(d.Digest))
 	}
-	return f
 }
 
 func gunzip(t testing.TB, b []byte) []byte {
