@@ -61,6 +61,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 
 		"mksigned":  makeSigned,
 		"referrers": showReferrers,
+		"logins":    writeLogins,
+		"tokens":    startTokens,
 	}
 }
 
