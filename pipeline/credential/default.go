@@ -8,7 +8,7 @@ import (
 // saying so, in this order:
 //
 //	$DOCKER_AUTH_CONFIG · Docker's config.json with its helpers ·
-//	containers' auth.json · $CREDENTIALS_DIRECTORY/config.json (systemd)
+//	containers' auth.json · $CREDENTIALS_DIRECTORY/config.json (systemd) · .netrc
 //
 // Getenv reads the environment (os.Getenv).
 func Default(getenv func(string) string) Keychain {
@@ -17,6 +17,7 @@ func Default(getenv func(string) string) Keychain {
 		Docker(dockerDir(getenv), 0),
 		Containers(getenv),
 		Systemd(getenv("CREDENTIALS_DIRECTORY")),
+		Netrc(getenv),
 	)
 }
 

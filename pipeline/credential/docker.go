@@ -141,15 +141,20 @@ func isHub(host string) bool {
 	return host == "docker.io" || host == "index.docker.io" || host == "registry-1.docker.io"
 }
 
+// hostNames are the names that a host goes by.
+func hostNames(host string) []string {
+	if isHub(host) {
+		return []string{"docker.io", "index.docker.io", "registry-1.docker.io"}
+	}
+	return []string{host}
+}
+
 // keys are the keys that a host's login may be filed under, the best first:
 // containers' auth.json knows repositories and namespaces, and old tools wrote
 // whole URLs.
 func keys(resource string) []string {
 	host, repository, _ := strings.Cut(resource, "/")
-	names := []string{host}
-	if isHub(host) {
-		names = []string{"docker.io", "index.docker.io", "registry-1.docker.io"}
-	}
+	names := hostNames(host)
 	var out []string
 	for repository != "" {
 		for _, n := range names {
