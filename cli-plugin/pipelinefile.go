@@ -64,23 +64,32 @@ func (p *program) readChain(cmd *cobra.Command) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	filters, given := f.root["filter"]
-	delete(f.root, "filter")
-	if given {
-		tables, is := filters.([]any)
-		if !is {
-			return nil, f.wrong("filter", "filter is %s; begin each filter with a line [[filter]]", typeName(filters))
-		}
-		for i, item := range tables {
-			at := "filter." + strconv.Itoa(i)
-			table, is := item.(map[string]any)
-			if !is {
-				return nil, f.wrong(at, "filter has %s in its array; begin each filter with a line [[filter]]", typeName(item))
-			}
-			c.fromFile = append(c.fromFile, fileFilter{f, at, table})
-		}
+	if c.fromFile, err = f.filters(); err != nil {
+		return nil, err
 	}
+	delete(f.root, "filter")
 	return f.settings("", f.root, fileOptions(cmd.LocalNonPersistentFlags(), globalOptions(cmd)), []string{"filter"})
+}
+
+// filters are the file's, in their order.
+func (f *tomlFile) filters() (out []fileFilter, err error) {
+	filters, given := f.root["filter"]
+	if !given {
+		return nil, nil
+	}
+	tables, is := filters.([]any)
+	if !is {
+		return nil, f.wrong("filter", "filter is %s; begin each filter with a line [[filter]]", typeName(filters))
+	}
+	for i, item := range tables {
+		at := "filter." + strconv.Itoa(i)
+		table, is := item.(map[string]any)
+		if !is {
+			return nil, f.wrong(at, "filter has %s in its array; begin each filter with a line [[filter]]", typeName(item))
+		}
+		out = append(out, fileFilter{f, at, table})
+	}
+	return out, nil
 }
 
 // choosesPlatforms says whether a filter says which images to take.

@@ -22,7 +22,10 @@ func (p *program) root() *cobra.Command {
 		Long: shortHelp + `.
 
 Images are read from and written to registries (registry://), archives (tar://),
-directories (dir://) and daemons (docker://).`,
+directories (dir://) and daemons (docker://).
+
+Defaults of options come from $XDG_CONFIG_HOME/occystrap/config.toml, or the file
+that $OCCYSTRAP_CONFIG names.`,
 		Example: `  occystrap process docker://app:1 registry://registry.example/app:1
   occystrap info registry://docker.io/library/busybox:latest
   occystrap search tar://app.tar '*.pem'`,

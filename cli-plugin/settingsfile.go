@@ -1,7 +1,9 @@
 package cliplugin
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -70,7 +72,7 @@ func configSettings(cmd *cobra.Command) (own, general []setting, err error) {
 		return nil, nil, nil
 	}
 	// A pipe would have us wait for ever.
-	if info, err := os.Stat(name); os.IsNotExist(err) && !must {
+	if info, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) && !must {
 		return nil, nil, nil
 	} else if err == nil && !info.Mode().IsRegular() && !info.IsDir() && name != os.DevNull {
 		return nil, nil, fmt.Errorf("read %s: it is not a file; %s names one", name, configVariable)
@@ -79,6 +81,11 @@ func configSettings(cmd *cobra.Command) (own, general []setting, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return f.commandSettings(cmd)
+}
+
+// commandSettings are those of a command's own table, and those of all commands.
+func (f *tomlFile) commandSettings(cmd *cobra.Command) (own, general []setting, err error) {
 	global := globalOptions(cmd)
 	tables := map[string]*cobra.Command{}
 	for _, c := range tree(cmd).Commands() {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/occystrap/occystrap/pipeline/builtin"
 )
 
 func writeTOML(t *testing.T, text string) string {
@@ -111,5 +113,48 @@ func TestHostileFilesOfSettingsAreRefused(t *testing.T) {
 	}
 	if f, err := readTOML(os.DevNull); err != nil || len(f.root) != 0 {
 		t.Errorf("no settings at all: %v", err)
+	}
+}
+
+// What the reference shows as a file is one.
+func TestSamplesOfTheReferenceAreRead(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../contrib/docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := (&program{}).root()
+	process, _, err := root.Find([]string{"process"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := strings.Split(string(text), "```toml\n")[1:]
+	if len(samples) < 2 {
+		t.Fatalf("the reference has %d samples", len(samples))
+	}
+	for _, sample := range samples {
+		sample, _, _ = strings.Cut(sample, "```")
+		f, err := readTOML(writeTOML(t, sample))
+		if err != nil {
+			t.Fatal(err)
+		}
+		filters, err := f.filters()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, filter := range filters {
+			if _, err := filter.make(builtin.Filters(builtin.Config{})); err != nil {
+				t.Error(err)
+			}
+		}
+		delete(f.root, "filter")
+		if len(filters) > 0 {
+			_, err = f.settings("", f.root, fileOptions(process.LocalNonPersistentFlags(), globalOptions(process)), nil)
+		} else {
+			_, _, err = f.commandSettings(process)
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }

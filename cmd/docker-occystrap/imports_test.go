@@ -51,6 +51,7 @@ var strangers = map[string][]string{
 	"github.com/coreos/go-systemd":                {"sidecar"},
 	"github.com/spf13/cobra":                      {"cli-plugin"},
 	"github.com/vbauerster/mpb":                   {"cli-plugin"},
+	"github.com/pelletier/go-toml":                {"cli-plugin", "sidecar"},
 	"github.com/docker/docker-credential-helpers": {"pipeline/credential", "plugin/credential"},
 }
 

@@ -40,7 +40,7 @@ func (n netrc) Lookup(_ context.Context, host string) (Credential, bool, error) 
 	if err != nil {
 		return Credential{}, false, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxNetrc))
 	if err != nil {
 		return Credential{}, false, fmt.Errorf("%w: %w", ErrStore, err)
