@@ -66,6 +66,18 @@ func (r Root) cosigns() (of []Referral) {
 	return of
 }
 
+// lists is the manifest whose referrers a root lists, as regctl writes them into
+// layouts; "" for none. Of digests that the tag cuts short nobody can tell.
+func (r Root) lists() digest.Digest {
+	for _, tag := range r.Tags {
+		d := digest.Digest(strings.Replace(tag, "-", ":", 1))
+		if IsIndex(r.Desc.MediaType) && d.Validate() == nil && ReferrersTag(d) == tag {
+			return d
+		}
+	}
+	return ""
+}
+
 // isCosigns says whether a manifest is what its tag promises: a signature or
 // attestation whose every blob speaks of the subject, or an SBOM, which says
 // nothing of it and is at least no image.

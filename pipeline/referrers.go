@@ -210,7 +210,7 @@ func (r *resolver) withoutReferrers(ctx context.Context, roots []Root) ([]Root, 
 	}
 	var out []Root
 	for _, root := range roots {
-		subject := r.subjectOfRoot(ctx, root)
+		subject := cmp.Or(root.lists(), r.subjectOfRoot(ctx, root))
 		held := false
 		if subject != "" && subject != root.Desc.Digest {
 			var err error
@@ -225,8 +225,8 @@ func (r *resolver) withoutReferrers(ctx context.Context, roots []Root) ([]Root, 
 	if len(out) == 0 {
 		return roots, nil
 	}
-	if left := len(roots) - len(out); left > 0 && !r.q.Referrers {
-		r.q.Events.Warn(fmt.Sprintf("what refers to images (signatures and the like) is left out, %d in number; --referrers brings it along", left))
+	if len(out) < len(roots) && !r.q.Referrers {
+		r.q.Events.Warn("what refers to images (signatures and the like) is left out; --referrers brings it along")
 	}
 	return out, nil
 }

@@ -256,7 +256,7 @@ func TestReferrersAmongRootsAreNoImages(t *testing.T) {
 	tag := s.Tag(sig, image.Digest, ".sig")
 	elsewhere := s.Referrer(t, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("elsewhere"), Size: 9}, "y")
 	src := &pipelinetest.Source{Store: s, Roots: []pipeline.Root{
-		{Desc: sig, Tags: []string{tag}}, {Desc: sbom}, {Desc: image, Names: []string{"app:1"}}, {Desc: elsewhere},
+		{Desc: s.Index(t, sbom), Tags: []string{pipeline.ReferrersTag(image.Digest)}}, {Desc: sig, Tags: []string{tag}}, {Desc: sbom}, {Desc: image, Names: []string{"app:1"}}, {Desc: elsewhere},
 	}}
 	for _, c := range []struct {
 		referrers bool
