@@ -1,24 +1,19 @@
 package check
 
 import (
-	"path"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 )
 
 // maxPath is PATH_MAX of Linux.
 const maxPath = 4096
 
-// place is the path where an extractor puts a name: two names with the same
-// place are one file. The root is "".
-func place(name string) string {
-	if p := path.Clean(name); p[0] != '/' && p[0] != '.' {
-		return p
-	}
-	return path.Clean("/" + name)[1:] // cannot leave the root
-}
+// place is the path where an extractor puts a name.
+func place(name string) string { return layerpath.Of(name) }
 
 // escapes says whether a name, taken from a directory of the tree, climbs above
 // the tree's root on its way.
@@ -41,31 +36,26 @@ func escapes(dir, name string) bool {
 	return false
 }
 
-func parentOf(p string) string { return p[:max(0, strings.LastIndexByte(p, '/'))] }
-func baseOf(p string) string   { return p[strings.LastIndexByte(p, '/')+1:] }
+func parentOf(p string) string { return layerpath.Parent(p) }
+func baseOf(p string) string   { return layerpath.Base(p) }
 
-// How layers say that something is gone: image-spec, layer.md, "Whiteouts".
-const (
-	whiteoutPrefix = ".wh."
-	metaPrefix     = ".wh..wh." // of AUFS: no whiteout
-	opaqueName     = ".wh..wh..opq"
-)
+// whiteoutPrefix by itself names nothing.
+const whiteoutPrefix = layerpath.WhiteoutPrefix
 
 // whiteout says what a place deletes: itself is a place or, opaque, what a
 // directory holds.
 func whiteout(at string) (hidden string, k kind) {
-	dir, base := parentOf(at), baseOf(at)
-	switch {
-	case base == opaqueName:
-		return dir, opaque
-	case strings.HasPrefix(base, metaPrefix), base == whiteoutPrefix:
+	hidden, what := layerpath.Whiteout(at)
+	switch what {
+	case layerpath.HidesPlace:
+		return hidden, gone
+	case layerpath.HidesContent:
+		return hidden, opaque
+	case layerpath.Void:
 		return "", nothing
-	case !strings.HasPrefix(base, whiteoutPrefix):
-		return "", file
-	case dir == "":
-		return base[len(whiteoutPrefix):], gone
+	case layerpath.HidesNothing:
 	}
-	return dir + "/" + base[len(whiteoutPrefix):], gone
+	return "", file
 }
 
 // quote is what a stranger has named, on one line: as it is, or as a Go string

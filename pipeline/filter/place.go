@@ -2,8 +2,9 @@ package filter
 
 import (
 	"crypto/sha256"
-	"path"
 	"strings"
+
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 )
 
 // maxPath is PATH_MAX of Linux. No extractor gets to a longer path, so what
@@ -19,18 +20,13 @@ func tidy(name string) string {
 // place is the path where an extractor puts a name or looks for a link name,
 // whichever way it is written: two names with the same place are one file. The
 // root is "".
-func place(name string) string {
-	if p := path.Clean(name); p[0] != '/' && p[0] != '.' {
-		return p
-	}
-	return path.Clean("/" + name)[1:] // cannot leave the root
-}
+func place(name string) string { return layerpath.Of(name) }
 
 // parentOf is the directory that a place is in; "" is the root.
-func parentOf(p string) string { return p[:max(0, strings.LastIndexByte(p, '/'))] }
+func parentOf(p string) string { return layerpath.Parent(p) }
 
 // baseOf is the last element of a place.
-func baseOf(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
+func baseOf(p string) string { return layerpath.Base(p) }
 
 func join(dir, base string) string {
 	if dir == "" {
