@@ -85,15 +85,7 @@ func (p *program) runCheck(ctx context.Context, cmd *cobra.Command, o checkOptio
 // reading opens the source that a URI names, shows progress, and ends that
 // before results are printed.
 func (p *program) reading(cmd *cobra.Command, from string, do func(pipeline.Source, pipeline.Options) error) error {
-	stderr := p.docker.Err()
-	_, columns := stderr.GetTtySize()
-	shown := p.options
-	bars := stderr.IsTerminal() && columns > 0
-	// In a file nobody wants to read which layer began when.
-	if shown.progress.value == progressAuto && !bars {
-		shown.progress.value = progressNone
-	}
-	show := newDisplay(stderr, bars, &shown)
+	show := p.watch()
 	defer show.close()
 	opts, err := p.options.run(show.event)
 	if err != nil {
@@ -109,6 +101,19 @@ func (p *program) reading(cmd *cobra.Command, from string, do func(pipeline.Sour
 		return err
 	}
 	return do(src, opts)
+}
+
+// watch is the display for who waits for a result. In a file nobody wants to read
+// which layer began when.
+func (p *program) watch() display {
+	stderr := p.docker.Err()
+	_, columns := stderr.GetTtySize()
+	shown := p.options
+	bars := stderr.IsTerminal() && columns > 0
+	if shown.progress.value == progressAuto && !bars {
+		shown.progress.value = progressNone
+	}
+	return newDisplay(stderr, bars, &shown)
 }
 
 // waste is a number of bytes, or a part in percent.

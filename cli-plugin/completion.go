@@ -33,6 +33,15 @@ func (p *program) completeSource(cmd *cobra.Command, args []string, typed string
 	return p.completeEnds(cmd, args, typed)
 }
 
+// completeSources completes two SOURCEs as far as their schemes.
+func (p *program) completeSources(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const both = 2
+	if len(args) >= both {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return p.completeEnds(cmd, nil, typed)
+}
+
 // completeFilters completes the name of a filter.
 func completeFilters(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var out []cobra.Completion

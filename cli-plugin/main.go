@@ -23,10 +23,10 @@ const standAloneName = "occystrap"
 
 // The exit codes of the program.
 const (
-	exitDone    = 0
-	exitFailed  = 1
-	exitUsage   = 2
-	exitNothing = 3 // search --exit-code found nothing
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitAnswer = 3 // with --exit-code: search found nothing, diff found something
 )
 
 // program is one run of the command line.
@@ -104,8 +104,8 @@ func exitCode(stderr io.Writer, root *cobra.Command, err error) int {
 		return exitDone
 	case errors.Is(err, errFound):
 		return exitFailed
-	case errors.Is(err, errNothing):
-		return exitNothing
+	case errors.Is(err, errNothing), errors.Is(err, errDiffer):
+		return exitAnswer
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(stderr, "Aborted!")
 		return exitFailed

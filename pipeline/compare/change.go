@@ -72,6 +72,12 @@ type Xattr struct {
 // IsFile says whether it is a regular file by itself.
 func (f *File) IsFile() bool { return f.kind == file }
 
+// IsDevice says whether it is a character or block device.
+func (f *File) IsDevice() bool { return f.kind == char || f.kind == block }
+
+// IsAlone says whether mode, owner and time are its own and known.
+func (f *File) IsAlone() bool { return !f.Implied && f.kind != hardlink }
+
 // Digest is that of a regular file's content; "" for all else.
 func (f *File) Digest() digest.Digest {
 	if !f.IsFile() {
@@ -133,6 +139,9 @@ func pairKey(pair [2]*node) []byte {
 // change is how two nodes differ; neither A nor B is set where they do not.
 func (c *Comparison) change(pair [2]*node) (Change, error) {
 	a, b := pair[0], pair[1]
+	if len(pairKey(pair)) == 0 && (a == nil || b == nil) { // the root needs no entry
+		return Change{}, nil
+	}
 	if a != nil && b != nil && bytes.Equal(a.record, b.record) {
 		return Change{}, nil
 	}

@@ -85,7 +85,7 @@ func TestLayersAreMergedBeforeTheyAreCompared(t *testing.T) {
 func TestImpliedDirectoriesAreDirectories(t *testing.T) {
 	t.Parallel()
 	s := pipelinetest.NewStore()
-	a := image(t, s, []file{{Name: "a/b/c"}, {Name: "x"}})
+	a := image(t, s, []file{{Name: "./"}, {Name: "a/b/c"}, {Name: "x"}})
 	b := image(t, s, []file{{Name: "a/"}, {Name: "a/b/"}, {Name: "a/b/c"}, {Name: "x/y"}})
 	expect(t, files(t, s, a, b, compare.Options{}), "~x type", "+x/y")
 }

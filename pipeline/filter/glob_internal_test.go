@@ -270,3 +270,14 @@ func BenchmarkManyPatterns(b *testing.B) {
 		}
 	}
 }
+
+// For those who choose paths, a directory stands for all that it holds.
+func TestMatcherTakesWhatADirectoryHolds(t *testing.T) {
+	t.Parallel()
+	matches := Matcher([]string{"etc", "./usr/*.so", ""})
+	for path, want := range map[string]bool{"etc": true, "etc/x/y": true, "etcetera": false, "usr/lib/a.so": true, "usr/lib": false, "": false} {
+		if matches(path) != want {
+			t.Errorf("%q: %v", path, !want)
+		}
+	}
+}

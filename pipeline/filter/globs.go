@@ -97,3 +97,18 @@ func (g *globs) matchBelow(dir string) bool {
 	inside := join(dir, probe)
 	return g.match(inside) && g.match(join(inside, probe))
 }
+
+// Matcher takes patterns as of exclude, for others than filters. What it returns says
+// whether a path without a leading slash, or a directory above it, matches one of
+// them.
+func Matcher(patterns []string) func(path string) bool {
+	g := newGlobs(patterns)
+	return func(path string) bool {
+		for ; path != ""; path = parentOf(path) {
+			if g.match(path) {
+				return true
+			}
+		}
+		return false
+	}
+}
