@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/occystrap/occystrap/pipeline/internal/spool"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -12,6 +13,7 @@ import (
 // the hard links that will need them. Nil holds none.
 type contents struct {
 	file   *os.File
+	dir    string // for messages
 	name   string // while the file has one
 	size   int64
 	pieces map[int64]section // by where the link's entry starts
@@ -25,9 +27,9 @@ type section struct{ at, size int64 }
 func newContents(dir string) (*contents, error) {
 	f, err := os.CreateTemp(dir, "occystrap-links-*")
 	if err != nil {
-		return nil, fmt.Errorf("make temporary file: %w", err)
+		return nil, spool.Explain(dir, err)
 	}
-	c := &contents{file: f, pieces: map[int64]section{}}
+	c := &contents{file: f, dir: dir, pieces: map[int64]section{}}
 	if os.Remove(f.Name()) != nil {
 		c.name = f.Name()
 	}
@@ -73,6 +75,9 @@ func (c *contents) fill(layers []opener, wants []*want) error {
 func (c *contents) Write(p []byte) (int, error) {
 	n, err := c.file.Write(p)
 	c.size += int64(n)
+	if err != nil {
+		err = spool.Explain(c.dir, err)
+	}
 	return n, err
 }
 

@@ -216,7 +216,7 @@ func TestTempDirThatIsNotThereIsNamed(t *testing.T) {
 	layer := tarOf(t, file("a", "x"), link("b", "a"))
 	f := newFilter(t, filter.Defaults{TempDir: "testdata/nowhere"}, "exclude:pattern=a").(pipeline.LayerFilter)
 	err := tarstream.Read(bytes.NewReader(layer), 0, chain(t, layerInfo(nil, layer), tarstream.NewWriter(io.Discard), []pipeline.LayerFilter{f}))
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "testdata/nowhere") {
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "testdata/nowhere") || !strings.Contains(err.Error(), "--temp-dir") {
 		t.Errorf("error is %v", err)
 	}
 }
