@@ -66,6 +66,7 @@ const (
 // for by name.
 func (o *Options) fit() error {
 	c := o.Capacity
+	c.NoReferrers = c.NoReferrers || c.Platform != nil // where no index can be, nothing else can that is no image
 	if o.Referrers && c.NoReferrers {
 		o.Referrers = false
 		o.Events.Warn("the destination cannot hold what refers to an image (signatures and the like); nothing of it is taken")

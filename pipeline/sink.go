@@ -88,7 +88,7 @@ type Capacity struct {
 	// only one that it has.
 	Platform *ocispec.Platform
 	// NoReferrers: the sink cannot hold what refers to an image, such as its
-	// signature.
+	// signature. One that has a Platform cannot either.
 	NoReferrers bool
 	// NoAnnotations: the sink keeps configs and layers, but no manifests, which
 	// annotations are in.

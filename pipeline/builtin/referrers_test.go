@@ -1,7 +1,9 @@
 package builtin_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,4 +159,57 @@ func TestPlainFormatsLeaveReferrersOutAloud(t *testing.T) {
 			t.Errorf("%s: warned %q", to, w)
 		}
 	}
+}
+
+// A layout that gives other bytes than its list promises is refused, whether what
+// refers to images was asked for or not.
+func TestTamperedReferrerOfALayoutIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	src, _ := signed(t)
+	_, dst := ends(t, "", "dir://"+dir+"?format=oci")
+	moveWith(t, src, dst, true)
+	found, err := src.Store.Referrers(t.Context(), manifestsOf(t, src)[0])
+	if err != nil || len(found) != 2 {
+		t.Fatalf("%v: %v", err, found)
+	}
+	for _, ref := range found {
+		file := filepath.Join(dir, "blobs", "sha256", ref.Desc.Digest.Encoded())
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tampered := bytes.Replace(raw, []byte("schemaVersion"), []byte("schemaVersioN"), 1)
+		if err := os.WriteFile(file, tampered, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, asked := range []bool{true, false} {
+			back, err := builtin.Schemes(builtin.Config{}).Source("dir://" + dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := pipelinetest.NewSink()
+			_, err = pipeline.Run(t.Context(), back, nil, got, pipeline.Options{Query: pipeline.Query{Referrers: asked}})
+			// A tag of cosign's tells what it is without being read.
+			if refused := errors.Is(err, pipeline.ErrDigest); refused != (asked || ref.Tag == "") || refused && len(got.Published) > 0 {
+				t.Errorf("%s, asked for: %v: %v, published %d", ref.Tag, asked, err, len(got.Published))
+			}
+		}
+		if err := os.WriteFile(file, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// manifestsOf are the manifests that a source's index lists.
+func manifestsOf(t *testing.T, src *pipelinetest.Source) (out []digest.Digest) {
+	t.Helper()
+	var idx ocispec.Index
+	if err := json.Unmarshal(src.Store.Bytes(src.Roots[0].Desc.Digest), &idx); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range idx.Manifests {
+		out = append(out, d.Digest)
+	}
+	return out
 }

@@ -103,7 +103,7 @@ func fits(root *os.Root) error {
 // Capacity is one image under one name.
 func (s *sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
 	p := pipeline.DefaultPlatform()
-	return pipeline.Capacity{OneName: true, Platform: &p}, s.begin(ctx)
+	return pipeline.Capacity{OneName: true, Platform: &p, NoReferrers: true, NoAnnotations: true}, s.begin(ctx)
 }
 
 // Plan takes plain layers of file systems.
