@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,13 +79,35 @@ func directorySinks() map[string]place {
 		skopeo(t, "inspect", "docker-archive:"+path)
 	}
 	return map[string]place{
+		"oci": {
+			uri: func(t testing.TB) string { return "oci://" + filepath.Join(t.TempDir(), "bundle") },
+			judge: func(t testing.TB, uri string) {
+				dir := strings.TrimPrefix(uri, "oci://")
+				judgeTree(t, filepath.Join(dir, "rootfs"))
+				if _, err := os.Stat(filepath.Join(dir, "config.json")); err != nil {
+					t.Error(err)
+				}
+			},
+		},
 		"dir": in("", packed),
 		"dir expand": in("?expand=true", func(t testing.TB, dir string) {
-			if got := readTree(t, filepath.Join(dir, "manifest")); len(got) < 10 {
-				t.Errorf("the tree has %d paths", len(got))
-			}
+			judgeTree(t, filepath.Join(dir, "manifest"))
 		}),
 		"dir format=oci": in("?format=oci", func(t testing.TB, dir string) { judgeLayout(t, "oci:"+dir) }),
+	}
+}
+
+// judgeTree wants the fixture's files as its layers leave them.
+func judgeTree(t testing.TB, root string) {
+	t.Helper()
+	got := readTree(t, root)
+	for name, there := range map[string]bool{"opt/data": true, "opt/hard": true, "opt/dir/new": true, "opt/gone": false, "opt/dir/old": false, "bin/busybox": true} {
+		if (got[name] != "") != there {
+			t.Errorf("%s in %s: %q", name, root, got[name])
+		}
+	}
+	if hard := "one file: opt/data opt/hard"; !strings.Contains(got["opt/data"], hard) {
+		t.Errorf("opt/data is %s, want %s", got["opt/data"], hard)
 	}
 }
 

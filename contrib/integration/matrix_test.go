@@ -28,6 +28,8 @@ func filterCases(t testing.TB) map[string][]string {
 		"config":               {"config:env=OCCYSTRAP=1,label=a=b,workdir=/opt"},
 		"platforms":            {"platforms:only=linux/amd64"},
 		"attestations":         {"attestations:mode=none"},
+		"recompress":           {"recompress:gzip,level=9"},
+		"base":                 {"normalize-timestamps:base=tar://" + busyboxArchive + ",ts=" + changedTime},
 		"all": {
 			"search:pattern=no-such-file", "exclude:pattern=cache/*.tmp", "normalize-timestamps:ts=" + changedTime,
 			"config:env=OCCYSTRAP=1", "deny:secrets=true",
