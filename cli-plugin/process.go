@@ -25,13 +25,16 @@ func (p *program) processCommand() *cobra.Command {
 		Short: "Move an image from SOURCE to DESTINATION through filters",
 		Long: `Move an image from SOURCE to DESTINATION through filters.
 
-SOURCE and DESTINATION are registry://HOST/NAME[:TAG|@DIGEST], tar://FILE or
-docker://NAME[:TAG], each with options as in ?key=value&key=value.
-The first filter sees the image first.`,
+SOURCE and DESTINATION are URIs, as registry://HOST/NAME[:TAG|@DIGEST],
+tar://FILE, dir://DIR or docker://NAME[:TAG], each with options as in
+?key=value&key=value; the command uris lists them. The first filter sees the
+image first; the command filters lists them.`,
 		Example: `  occystrap process registry://docker.io/library/busybox:latest tar://busybox.tar
   occystrap process docker://app:1 registry://registry.example/app:1 -f normalize-timestamps
   occystrap process tar://in.tar tar://out.tar -f 'exclude:pattern=**/.git/**,**/*.pyc'
-  occystrap process docker://app:1 registry://registry.example/app:1 --pipeline release.toml`,
+  occystrap process registry://registry.example/app:1 'dir://images?unique_names=true&expand=true'
+  occystrap process registry://registry.example/app:1 registry://mirror.example/app:1 --all-platforms --verify
+  occystrap process docker://app:1 registry://registry.example/app:1 --pipeline release.toml --metadata-file pushed.json`,
 		Args: takes("SOURCE", "DESTINATION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := interruptible(cmd.Context())

@@ -21,8 +21,8 @@ func (p *program) root() *cobra.Command {
 		Short: shortHelp,
 		Long: shortHelp + `.
 
-Images are read from and written to registries (registry://), archives (tar://),
-directories (dir://) and daemons (docker://).
+Images are read from and written to ` + p.placeNames() + `.
+The commands uris and filters tell of these, and of filters, with all options.
 
 Defaults of options come from $XDG_CONFIG_HOME/occystrap/config.toml, or the file
 that $OCCYSTRAP_CONFIG names.`,
@@ -57,6 +57,7 @@ that $OCCYSTRAP_CONFIG names.`,
 	}
 	root.AddCommand(p.processCommand(), p.searchCommand(), p.infoCommand(), p.checkCommand(), p.diffCommand(), p.versionCommand())
 	root.AddCommand(p.legacyCommands()...)
+	root.AddCommand(p.topics()...)
 	return root
 }
 

@@ -85,7 +85,7 @@ func hasSettings(cmd *cobra.Command) bool {
 			return false
 		}
 	}
-	return !cmd.HasSubCommands()
+	return !cmd.HasSubCommands() && cmd.Annotations[Topic] == ""
 }
 
 // camps are options that contradict each other: those of one camp those of all

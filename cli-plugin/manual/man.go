@@ -33,17 +33,19 @@ func manPage(cmd *cobra.Command) []byte {
 	fmt.Fprintf(&b, ".TH \"%s\" 1 \"\" \"%s\" \"Container images\"\n.nh\n.ad l\n", roff(strings.ToUpper(manName(cmd))), roff(cmd.Root().Name()))
 	section("NAME")
 	fmt.Fprintf(&b, "%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
-	section("SYNOPSIS")
-	fmt.Fprintf(&b, "\\fB%s\\fR%s\n", roff(cmd.CommandPath()), roff(strings.TrimPrefix(cmd.UseLine(), cmd.CommandPath())))
+	if !topic(cmd) {
+		section("SYNOPSIS")
+		fmt.Fprintf(&b, "\\fB%s\\fR%s\n", roff(cmd.CommandPath()), roff(strings.TrimPrefix(cmd.UseLine(), cmd.CommandPath())))
+	}
 	if cmd.Long != "" {
 		section("DESCRIPTION")
 		b.WriteString(paragraphs(cmd.Long))
 	}
-	if own := manOptions(cmd.NonInheritedFlags()); own != "" {
+	if own := manOptions(cmd.NonInheritedFlags()); own != "" && !topic(cmd) {
 		section("OPTIONS")
 		b.WriteString(own)
 	}
-	if cmd.HasParent() {
+	if cmd.HasParent() && !topic(cmd) {
 		b.WriteString(".PP\n\\fB" + roff(cmd.Root().Name()) + "\\fR(1) has the options of all commands, which work here too.\n")
 	}
 	if cmd.Example != "" {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/occystrap/occystrap/cli-plugin"
 )
 
 // A Page is one file of the manual.
@@ -34,6 +36,9 @@ func walk(cmd *cobra.Command, do func(*cobra.Command)) {
 
 // deprecated says whether a command is only another word for a newer one.
 func deprecated(cmd *cobra.Command) bool { return strings.HasPrefix(cmd.Short, "Deprecated") }
+
+// topic says whether a command only tells something, so that its page is that.
+func topic(cmd *cobra.Command) bool { return cmd.Annotations[cliplugin.Topic] != "" }
 
 // listed are the commands below a command that its help lists.
 func listed(cmd *cobra.Command) []*cobra.Command {

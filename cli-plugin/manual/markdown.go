@@ -55,7 +55,9 @@ func page(cmd *cobra.Command) []byte {
 	if cmd.Long == "" {
 		fmt.Fprintf(&b, "%s.\n\n", strings.TrimSuffix(cmd.Short, "."))
 	}
-	fmt.Fprintf(&b, "```\n%s\n```\n\n", cmd.UseLine())
+	if !topic(cmd) {
+		fmt.Fprintf(&b, "```\n%s\n```\n\n", cmd.UseLine())
+	}
 	if cmd.Long != "" {
 		b.WriteString(prose(cmd.Long))
 	}
@@ -80,6 +82,9 @@ func below(b *bytes.Buffer, cmd *cobra.Command) {
 
 // options lists a command's own options, and says where all the others are.
 func options(b *bytes.Buffer, cmd *cobra.Command) {
+	if topic(cmd) {
+		return // a topic
+	}
 	if own := table(cmd.NonInheritedFlags()); own != "" {
 		fmt.Fprintf(b, "## Options\n\n%s\n", own)
 	}
