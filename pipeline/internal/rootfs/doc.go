@@ -29,6 +29,9 @@ type Options struct {
 	// Visible keeps whiteouts as the files that they are in the layer: for one
 	// layer by itself.
 	Visible bool
+	// Renew makes a directory anew whose lower content a layer hides, in place of
+	// removing what is in it: overlayfs has a mark for that.
+	Renew bool
 }
 
 // LeftOut is what was not done because this user may not do it, or the file

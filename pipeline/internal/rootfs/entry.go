@@ -24,7 +24,7 @@ func (t *Tree) entry(ctx context.Context, i item) error {
 		if i.Typeflag != tar.TypeDir {
 			return errors.New("it would replace the directory itself; the layer is damaged or hostile")
 		}
-		t.top.meta = newMeta(i)
+		t.top.meta = newMeta(i) // Finish gives it in any case
 		return nil
 	case i.Typeflag == tar.TypeLink:
 		return t.hardlink(i)
@@ -53,6 +53,7 @@ func (t *Tree) entry(ctx context.Context, i item) error {
 
 // replacing makes a name in the directory at hand, in place of what has it.
 func (t *Tree) replacing(name string, create func(dir int) error) error {
+	t.touch()
 	err := create(t.at().fd)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
@@ -71,7 +72,9 @@ func (t *Tree) directory(i item, name string) error {
 			return err
 		}
 	}
-	d.children[name].meta = newMeta(i)
+	n := d.children[name]
+	n.meta, n.changed, n.below = newMeta(i), true, true
+	t.mark()
 	return nil
 }
 

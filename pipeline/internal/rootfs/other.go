@@ -18,6 +18,9 @@ type Tree struct{}
 // New says that this system cannot hold what images are made of.
 func New(*os.File, Options) (*Tree, error) { return nil, errLinux }
 
+// Enter is never called.
+func (*Tree) Enter(*os.File) error { return errLinux }
+
 // Apply is never called.
 func (*Tree) Apply(context.Context, *os.File) error { return errLinux }
 

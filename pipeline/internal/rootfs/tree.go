@@ -34,17 +34,28 @@ type node struct {
 	name     string
 	children map[string]*node
 	meta     *meta // nil: no layer says
+	// changed: Finish has to give it its metadata; below: or one below it.
+	changed, below bool
 }
 
 // New unpacks into an open directory, which is empty and stays the caller's.
 func New(dir *os.File, opts Options) (*Tree, error) {
+	t := &Tree{opts: opts, root: os.Geteuid() == 0, top: &node{}}
+	return t, t.Enter(dir)
+}
+
+// Enter goes on, after Close, in another open directory that shows the same
+// tree: a mount of what was unpacked so far, with a layer of its own on top. What
+// Finish then changes are the directories that were changed since, and the top,
+// which each layer has.
+func (t *Tree) Enter(dir *os.File) error {
 	fd, err := unix.Openat(int(dir.Fd()), ".", openDir, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t := &Tree{opts: opts, root: os.Geteuid() == 0, top: &node{}}
 	t.chain = []open{{t.top, fd}}
-	return t, nil
+	t.touch()
+	return nil
 }
 
 // Apply unpacks a layer, a plain tar, upon those before. After an error the tree
@@ -99,8 +110,8 @@ func (t *Tree) each(ctx context.Context, layer *os.File, do func(context.Context
 	}
 }
 
-// Finish gives all directories their owners, modes and times, and says what was
-// left out.
+// Finish gives all directories that were changed their owners, modes and times,
+// and says what was left out.
 func (t *Tree) Finish() (*LeftOut, error) {
 	t.cut(0)
 	return &t.left, t.finish(t.chain[0], "")
@@ -108,6 +119,9 @@ func (t *Tree) Finish() (*LeftOut, error) {
 
 func (t *Tree) finish(d open, name string) error {
 	for _, c := range d.children {
+		if !c.below {
+			continue
+		}
 		fd, err := unix.Openat(d.fd, c.name, openDir, 0)
 		if err != nil {
 			return fmt.Errorf("finish %s: %w", short(name+"/"+c.name), err)
@@ -116,6 +130,11 @@ func (t *Tree) finish(d open, name string) error {
 		if err = errors.Join(err, unix.Close(fd)); err != nil {
 			return err
 		}
+	}
+	was := d.changed
+	d.changed, d.below = false, false
+	if !was {
+		return nil
 	}
 	if d.meta == nil {
 		return unix.Fchmod(d.fd, 0o755)
@@ -129,8 +148,13 @@ func (t *Tree) finish(d open, name string) error {
 // Hidden says what later layers took from earlier ones so far.
 func (t *Tree) Hidden() Hidden { return t.hidden }
 
-// Close lets go of the directory.
+// Close lets go of the directory. After Close it is harmless.
 func (t *Tree) Close() error {
+	if len(t.chain) == 0 {
+		return nil
+	}
 	t.cut(0)
-	return unix.Close(t.chain[0].fd)
+	fd := t.chain[0].fd
+	t.chain = nil
+	return unix.Close(fd)
 }

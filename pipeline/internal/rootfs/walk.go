@@ -31,6 +31,19 @@ type open struct {
 // at is the directory at hand.
 func (t *Tree) at() open { return t.chain[len(t.chain)-1] }
 
+// touch tells Finish that the directory at hand is changed.
+func (t *Tree) touch() {
+	t.at().changed = true
+	t.mark()
+}
+
+// mark tells Finish to look below the directory at hand.
+func (t *Tree) mark() {
+	for i := len(t.chain) - 1; i >= 0 && !t.chain[i].below; i-- {
+		t.chain[i].below = true
+	}
+}
+
 // cut goes back up to a depth below the top.
 func (t *Tree) cut(depth int) {
 	for len(t.chain) > depth+1 {
@@ -136,7 +149,9 @@ func (t *Tree) mkdir(name string) error {
 	if err := unix.Mkdirat(t.at().fd, name, building); err != nil {
 		return err
 	}
-	t.know(name)
+	t.touch()
+	n := t.know(name)
+	n.changed, n.below = true, true
 	return nil
 }
 
@@ -154,6 +169,7 @@ func readlink(dir int, name string) (string, error) {
 func (t *Tree) remove(name string) error {
 	d := t.at()
 	delete(d.children, name)
+	t.touch()
 	return removeAt(d.fd, name, &t.hidden)
 }
 
