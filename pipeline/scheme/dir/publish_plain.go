@@ -40,6 +40,9 @@ func (s *sink) publishPlain(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := s.add.Prepare(ctx, Image{images[i].config, images[i].layers}); err != nil {
+			return err
+		}
 	}
 	if err := s.placeLayers(); err != nil {
 		return err
@@ -58,6 +61,9 @@ func (s *sink) publishPlain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.add.Place(); err != nil {
+		return err
+	}
 	for d, tree := range s.trees {
 		if err := s.session.PlaceTree(tree, layerTree(d)); err != nil {
 			return err
@@ -72,7 +78,10 @@ func (s *sink) publishPlain(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.write(s.session)
+	if err := l.write(s.session); err != nil {
+		return err
+	}
+	return s.add.Show()
 }
 
 // plainImages are the roots of this run, complete.

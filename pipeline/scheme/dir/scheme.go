@@ -43,7 +43,7 @@ func Scheme(cfg Config) pipeline.Scheme {
 			}
 			return &source{path: path, format: f, image: loc.Query["image"]}, nil
 		},
-		Sink: func(loc pipeline.Location) (pipeline.Sink, error) { return newSink(loc, cfg) },
+		Sink: func(loc pipeline.Location) (pipeline.Sink, error) { return newSink(loc, cfg, nothing{}) },
 	}
 }
 

@@ -21,6 +21,8 @@ type sink struct {
 	unique     bool // a manifest file for each image
 	expand     bool
 	each       bool // expand each layer by itself, too
+	add        Addition
+	one        bool // there is room for one image
 	cfg        Config
 
 	open    sync.Once
@@ -51,12 +53,12 @@ var (
 	_ pipeline.Limited = (*sink)(nil)
 )
 
-func newSink(loc pipeline.Location, cfg Config) (*sink, error) {
+func newSink(loc pipeline.Location, cfg Config, add Addition) (*sink, error) {
 	path, f, err := place(loc)
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{path: path, oci: f == formatOCI, cfg: cfg, layers: map[digest.Digest]string{}, trees: map[digest.Digest]string{}, held: map[digest.Digest]*checked{}}
+	s := &sink{path: path, oci: f == formatOCI, cfg: cfg, add: add, layers: map[digest.Digest]string{}, trees: map[digest.Digest]string{}, held: map[digest.Digest]*checked{}}
 	if s.recompress, err = loc.Recompress(); err != nil {
 		return nil, err
 	}
@@ -71,6 +73,7 @@ func newSink(loc pipeline.Location, cfg Config) (*sink, error) {
 	if s.oci && (s.unique || s.expand) {
 		return nil, pipeline.Usage("dir:// options unique_names and expand are for the plain layout; leave format=oci out")
 	}
+	s.one = s.expand && !s.unique
 	return s, nil
 }
 
@@ -79,6 +82,9 @@ func (s *sink) begin(ctx context.Context) error {
 	s.open.Do(func() {
 		if s.session, s.opened = openSession(ctx, s.path, s.cfg.Limits); s.opened == nil {
 			s.opened = s.fits()
+		}
+		if s.opened == nil {
+			s.opened = s.add.Begin(ctx, &Workspace{s.session.Dir, s})
 		}
 		s.opened = s.explain(s.opened)
 	})
@@ -109,7 +115,7 @@ func (s *sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
 		return pipeline.Capacity{}, nil
 	}
 	p := pipeline.DefaultPlatform()
-	return pipeline.Capacity{Platform: &p, OneName: s.expand && !s.unique, NoReferrers: true, NoAnnotations: true}, nil
+	return pipeline.Capacity{Platform: &p, OneName: s.one, NoReferrers: true, NoAnnotations: true}, nil
 }
 
 // Plan takes layers as they came into a layout, and plain ones otherwise. What
@@ -136,7 +142,7 @@ func (s *sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 
 // errNotPlain says what the plain layout cannot hold, and what can.
 func errNotPlain(what string) error {
-	return fmt.Errorf("the plain layout cannot hold %s; write ?format=oci, or choose one image with --platform", what)
+	return fmt.Errorf("the plain layout cannot hold %s; write dir://DIR?format=oci, or choose one image with --platform", what)
 }
 
 // file is where a layer lies once it is published.

@@ -3,6 +3,7 @@ package dir
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -64,16 +65,22 @@ func (s *sink) tree(ctx context.Context, layers []digest.Digest, visible bool) (
 	return name, nil
 }
 
-// apply unpacks a layer, whether it came in this run or was there.
+// apply unpacks a layer.
 func (s *sink) apply(ctx context.Context, tree *rootfs.Tree, d digest.Digest) error {
-	name, ok := s.layers[d]
-	if !ok {
-		name = s.file(d)
-	}
-	f, _, err := s.session.openFile(name)
+	f, err := s.openLayer(d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return tree.Apply(ctx, f)
+}
+
+// openLayer opens a layer, whether it came in this run or was there.
+func (s *sink) openLayer(d digest.Digest) (*os.File, error) {
+	name, ok := s.layers[d]
+	if !ok {
+		name = s.file(d)
+	}
+	f, _, err := s.session.openFile(name)
+	return f, err
 }
