@@ -9,6 +9,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/scheme/bundle"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
+	"github.com/occystrap/occystrap/pipeline/scheme/overlay"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 )
@@ -53,10 +54,11 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 			TempDir: o.tempDir,
 			Events:  events,
 		},
-		Dir:    dir.Config{Events: events, Limits: o.limits()},
-		Bundle: bundle.Config{Events: events, Limits: o.limits(), TempDir: o.tempDir},
-		Filter: filter.Defaults{Epoch: epoch, TempDir: o.tempDir, Search: p.searchResults(to, events)},
-		Others: o.others(login, from, to),
+		Dir:     dir.Config{Events: events, Limits: o.limits()},
+		Bundle:  bundle.Config{Events: events, Limits: o.limits(), TempDir: o.tempDir},
+		Overlay: overlay.Config{Events: events, Limits: o.limits()},
+		Filter:  filter.Defaults{Epoch: epoch, TempDir: o.tempDir, Search: p.searchResults(to, events)},
+		Others:  o.others(login, from, to),
 	}, nil
 }
 

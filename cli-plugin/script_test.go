@@ -3,9 +3,11 @@ package cliplugin_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -32,6 +34,7 @@ func TestScript(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition:           condition,
 		Cmds:                commands(),
 	})
 }
@@ -64,6 +67,19 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"logins":    writeLogins,
 		"tokens":    startTokens,
 	}
+}
+
+// condition "mounts" says whether something can be mounted in a namespace of its
+// own. With CI=true it has to be so.
+func condition(name string) (bool, error) {
+	if name != "mounts" {
+		return false, fmt.Errorf("there is no condition %s", name)
+	}
+	out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").CombinedOutput() //nolint:noctx // it ends at once
+	if err != nil && runtime.GOOS == "linux" && os.Getenv("CI") == "true" {
+		return false, fmt.Errorf("no namespace for mounts: %w: %s", err, out)
+	}
+	return err == nil, nil
 }
 
 // exits CODE PROGRAM ARGS… runs a program that must end with just this code.

@@ -95,6 +95,7 @@ func TestEverySourceSinkAndFilter(t *testing.T) {
 func sinks() map[string]place {
 	to := archiveSinks()
 	maps.Copy(to, directorySinks())
+	to["mounts"] = mountsSink()
 	to["registry"] = place{
 		uri: func(t testing.TB) string { return registryURI(repository(t)) },
 		judge: func(t testing.TB, uri string) {

@@ -1,7 +1,7 @@
 // Package builtin is the one list of what we ship: the schemes and the filters
 // that every face of occystrap offers. Nothing registers itself anywhere else.
 //
-//	cli-plugin, sidecar ─▶ builtin ─▶ scheme/remote, scheme/tarball, scheme/daemon, scheme/dir, scheme/bundle
+//	cli-plugin, sidecar ─▶ builtin ─▶ scheme/{remote,tarball,daemon,dir,bundle,overlay}
 //	                           └────▶ filter
 //
 // What needs containerd's own packages lives in plugin/ and is handed to
@@ -20,6 +20,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/scheme/bundle"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
+	"github.com/occystrap/occystrap/pipeline/scheme/overlay"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 )
@@ -32,6 +33,7 @@ type Config struct {
 	Daemon  daemon.Config
 	Dir     dir.Config
 	Bundle  bundle.Config
+	Overlay overlay.Config
 	Filter  filter.Defaults
 	// Others finds the logins at registries that neither end of a run names, but
 	// the images do: in their names and annotations, which anybody may have
@@ -56,6 +58,7 @@ func Schemes(cfg Config, extra ...pipeline.Scheme) pipeline.Schemes {
 		daemon.Scheme(cfg.Daemon),
 		dir.Scheme(cfg.Dir),
 		bundle.Scheme(cfg.Bundle),
+		overlay.Scheme(cfg.Overlay),
 	}, extra...)
 }
 

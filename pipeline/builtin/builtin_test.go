@@ -32,7 +32,7 @@ func TestTheListIsComplete(t *testing.T) {
 			t.Errorf("filter %s has no help", k.Name)
 		}
 	}
-	if want := []string{"registry", "tar", "docker", "dir", "oci"}; !slices.Equal(schemes, want) {
+	if want := []string{"registry", "tar", "docker", "dir", "oci", "mounts"}; !slices.Equal(schemes, want) {
 		t.Errorf("schemes are %v, expected %v", schemes, want)
 	}
 	if want := []string{"normalize-timestamps", "exclude", "search", "inspect", "deny", "config", "platforms", "attestations", "recompress"}; !slices.Equal(filters, want) {

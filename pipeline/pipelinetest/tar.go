@@ -26,8 +26,10 @@ type File struct {
 	// where Name ends in a slash.
 	Type byte
 	Mode int64
-	Time time.Time // zero: When
-	PAX  map[string]string
+	// UID and GID are the owner.
+	UID, GID int
+	Time     time.Time // zero: When
+	PAX      map[string]string
 }
 
 // Tar writes a plain layer.
@@ -53,7 +55,7 @@ func Tar(t testing.TB, files ...File) []byte {
 }
 
 func (f File) header() *tar.Header {
-	h := &tar.Header{Name: f.Name, Linkname: f.Link, Typeflag: f.Type, Mode: f.Mode, Size: int64(len(f.Body)), ModTime: f.Time, PAXRecords: f.PAX}
+	h := &tar.Header{Uid: f.UID, Gid: f.GID, Name: f.Name, Linkname: f.Link, Typeflag: f.Type, Mode: f.Mode, Size: int64(len(f.Body)), ModTime: f.Time, PAXRecords: f.PAX}
 	if h.ModTime.IsZero() {
 		h.ModTime = When
 	}
@@ -61,7 +63,9 @@ func (f File) header() *tar.Header {
 		h.Mode = 0o644
 	}
 	if f.Type == 0 && f.Name != "" && f.Name[len(f.Name)-1] == '/' {
-		h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		if h.Typeflag = tar.TypeDir; f.Mode == 0 {
+			h.Mode = 0o755
+		}
 	}
 	return h
 }

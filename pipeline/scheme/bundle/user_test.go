@@ -133,6 +133,7 @@ func TestOrdinaryUserIsToldWhatIsLeftOut(t *testing.T) {
 			t.Errorf("the file has %q", got)
 		}
 	}
+	l = pipelinetest.Tar(t, pipelinetest.File{Name: "f", Body: "1"}, pipelinetest.File{Name: "disk", Type: tar.TypeBlock, Mode: 0o666})
 	_, w, err := made(t, "", ocispec.ImageConfig{}, l)
 	if err != nil {
 		t.Fatal(err)

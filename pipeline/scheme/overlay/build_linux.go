@@ -1,0 +1,161 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline/internal/rootfs"
+	"github.com/occystrap/occystrap/pipeline/scheme/dir"
+)
+
+// Prepare unpacks every layer by itself, and makes a delta for what is changed
+// later.
+func (a *addition) Prepare(ctx context.Context, i dir.Image) (err error) {
+	a.image = i
+	if err := a.keep(); err != nil {
+		return err
+	}
+	b := &build{addition: a}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if err := b.base(); err != nil {
+		return err
+	}
+	seen := map[digest.Digest]int{}
+	for _, d := range i.Layers {
+		seen[d]++
+		temp, err := b.layer(ctx, d)
+		if err != nil {
+			return fmt.Errorf("unpack layer %s: %w", d, err)
+		}
+		a.trees = append(a.trees, place{temp, treeName(d, seen[d])})
+	}
+	if err := b.upper(); err != nil {
+		return err
+	}
+	if what := b.left; what != "" {
+		a.cfg.Events.Warn(fmt.Sprintf("%s: the mounted file system lacks what this user, or overlayfs, cannot have (%s)", a.w.Path(), what))
+	}
+	return nil
+}
+
+// treeName is where a layer is unpacked. One that is in an image twice is unpacked
+// twice, since the same layer is not the same change upon other layers; and
+// overlayfs does not take one directory twice.
+func treeName(d digest.Digest, time int) string {
+	if time == 1 {
+		return d.Encoded() + "/" + treePrefix
+	}
+	return fmt.Sprintf("%s/%s.%d", d.Encoded(), treePrefix, time)
+}
+
+const treePrefix = "layer"
+
+// build is the unpacking of one image.
+type build struct {
+	*addition
+	tree   *rootfs.Tree
+	lowers []*os.File // the topmost first; of no layers, an empty directory
+	left   string
+}
+
+// base is what the lowest layer is unpacked upon: nothing.
+func (b *build) base() error {
+	l := b.cfg.Limits.WithDefaults()
+	temp, f, err := temp(b.w)
+	if err != nil {
+		return err
+	}
+	b.lowers = []*os.File{f}
+	if len(b.image.Layers) == 0 {
+		b.trees = []place{{temp, treePrefix}}
+	}
+	b.tree, err = rootfs.New(f, rootfs.Options{Entries: l.Entries, Sparse: l.Layer, Renew: true})
+	if err != nil {
+		return err
+	}
+	return b.tree.Close()
+}
+
+// layer unpacks one layer into a mount of those below, which puts it into a
+// directory of its own.
+func (b *build) layer(ctx context.Context, d digest.Digest) (name string, err error) {
+	name, upper, err := temp(b.w)
+	if err != nil {
+		return "", err
+	}
+	// A mount must be gone before its upper directory is a lower one of the next.
+	if err = b.fill(ctx, upper, d); err != nil {
+		return "", errors.Join(err, upper.Close())
+	}
+	b.lowers = slices.Insert(b.lowers, 0, upper)
+	return name, nil
+}
+
+func (b *build) fill(ctx context.Context, upper *os.File, d digest.Digest) error {
+	_, work, err := temp(b.w)
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	mount, err := b.mounter.mount(stack{lowers: b.lowers, upper: upper, work: work, scratch: true})
+	if err != nil {
+		return err
+	}
+	defer mount.Close()
+	in, err := top(mount)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	file, err := b.w.Layer(d)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return b.unpack(in, func() error { return b.tree.Apply(ctx, file) })
+}
+
+// unpack does something in a view of the tree.
+func (b *build) unpack(in *os.File, do func() error) error {
+	if err := b.tree.Enter(in); err != nil {
+		return err
+	}
+	defer b.tree.Close()
+	if err := do(); err != nil {
+		return err
+	}
+	left, err := b.tree.Finish()
+	if err == nil {
+		b.left = left.String()
+	}
+	return err
+}
+
+// upper makes the directory that changes go to. What is seen at the top of the
+// mount is its owner, mode and times.
+func (b *build) upper() (err error) {
+	b.working.name, b.delta.name = workingName, deltaName
+	b.working.temp = b.w.Temp()
+	if err := b.w.Root.Mkdir(b.working.temp, 0o700); err != nil || b.kept {
+		return err
+	}
+	var delta *os.File
+	if b.delta.temp, delta, err = temp(b.w); err != nil {
+		return err
+	}
+	defer delta.Close()
+	return b.unpack(delta, func() error { return nil })
+}
+
+func (b *build) close() error {
+	closeAll(b.lowers...)
+	if b.tree == nil {
+		return nil
+	}
+	return b.tree.Close()
+}
