@@ -5,32 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
+
+	"github.com/occystrap/occystrap/pipeline/internal/filelock"
 )
 
-const (
-	// lockFile is held while what others see is changed, and only then.
-	lockFile = ".occystrap.lock"
-	// lockPause is how often a lock that another program holds is tried again.
-	lockPause = 20 * time.Millisecond
-)
+// lockFile is held while what others see is changed, and only then.
+const lockFile = ".occystrap.lock"
 
 // Lock waits until no other program changes what the directory shows.
 func (d *Dir) Lock(ctx context.Context) (unlock func(), err error) {
-	for {
-		f, got, err := d.tryDirLock()
-		if err != nil {
-			return nil, fmt.Errorf("lock: %w", err)
-		}
-		if got {
-			return func() { _ = f.Close() }, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(lockPause):
-		}
+	f, err := filelock.Wait(ctx, d.tryDirLock)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
 	}
+	return func() { _ = f.Close() }, nil
 }
 
 // tryDirLock takes the lock if it is free, and still has its name: a run that
@@ -43,7 +31,7 @@ func (d *Dir) tryDirLock() (f *os.File, got bool, err error) {
 	if err != nil {
 		return nil, false, Plain(err)
 	}
-	if got, err = tryLock(f); err == nil && got {
+	if got, err = filelock.Try(f); err == nil && got {
 		mine, merr := f.Stat()
 		named, nerr := d.Root.Stat(lockFile)
 		got = merr == nil && nerr == nil && os.SameFile(mine, named)

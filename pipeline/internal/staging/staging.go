@@ -15,6 +15,8 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+
+	"github.com/occystrap/occystrap/pipeline/internal/filelock"
 )
 
 const (
@@ -88,7 +90,7 @@ func (d *Dir) begin(ctx context.Context) error {
 	if d.alive, err = d.Root.Open(d.name); err != nil {
 		return Plain(err)
 	}
-	_, err = tryLock(d.alive)
+	_, err = filelock.Try(d.alive)
 	return err
 }
 
@@ -108,7 +110,7 @@ func (d *Dir) removeDead(name string) {
 		return
 	}
 	defer f.Close()
-	if free, err := tryLock(f); err == nil && free {
+	if free, err := filelock.Try(f); err == nil && free {
 		_ = d.RemoveTree(name)
 	}
 }

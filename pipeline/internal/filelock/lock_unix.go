@@ -1,6 +1,6 @@
 //go:build unix
 
-package staging
+package filelock
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// tryLock locks an open file or directory until it is closed; false says that
+// Try locks an open file or directory until it is closed; false says that
 // another one has it.
-func tryLock(f *os.File) (bool, error) {
+func Try(f *os.File) (bool, error) {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
