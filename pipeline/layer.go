@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -25,6 +26,7 @@ func (r *run) layer(ctx context.Context, seq int, l Layer) (*outcome, error) {
 		}
 		err := do(ctx)
 		if err == nil {
+			t.remember()
 			r.opts.Events.emit(Event{Kind: EventLayerDone, Layer: l.Blob.Digest, Done: l.Blob.Size, Total: l.Blob.Size, How: t.out.How})
 			return t.out, nil
 		}
@@ -85,7 +87,7 @@ func short(d digest.Digest) string {
 // build puts the filters before end. When none of them wants to see the layer,
 // the result is end itself.
 func (t *transfer) build(ctx context.Context, end tarstream.Handler) (tarstream.Handler, error) {
-	t.out.Notes = nil
+	t.out.Notes, t.joined = nil, nil
 	if t.layer.Role == Opaque {
 		return end, nil
 	}
@@ -95,10 +97,15 @@ func (t *transfer) build(ctx context.Context, end tarstream.Handler) (tarstream.
 	for i := len(t.run.chain) - 1; i >= 0; i-- {
 		var err error
 		info.Filtered, info.Final = i > t.run.firstEdit, i >= t.run.lastEdit
-		if h, err = t.run.chain[i].Layer(ctx, info, h); err != nil {
+		next := h
+		if h, err = t.run.chain[i].Layer(ctx, info, next); err != nil {
 			return nil, on(FilterSide, err)
 		}
+		if !leftAlone(h, next) {
+			t.joined = append(t.joined, t.run.chain[i])
+		}
 	}
+	slices.Reverse(t.joined)
 	return h, nil
 }
 

@@ -53,6 +53,7 @@ type How string
 // The ways that a layer can take.
 const (
 	HowHeld       How = "held"       // the sink had it; nothing was sent
+	HowCached     How = "cached"     // a cache knew what it becomes, and the sink had that; nothing was sent
 	HowCopied     How = "copied"     // the stored bytes went through unchanged
 	HowRecoded    How = "recoded"    // the tar is the same, its compression is not
 	HowRewritten  How = "rewritten"  // a filter changed the tar, which was compressed anew

@@ -283,7 +283,7 @@ func (r *run) result() Report {
 		o.Result.MediaType = o.mediaType()
 		r.report.Layers = append(r.report.Layers, o.LayerReport)
 		switch o.How {
-		case HowHeld:
+		case HowHeld, HowCached:
 			r.report.Reused += o.Result.Size
 		case HowForeign, HowSkipped:
 		default:

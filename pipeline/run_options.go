@@ -24,6 +24,9 @@ type Options struct {
 	Storing Storing
 	// Provenance is what is recorded of what changed.
 	Provenance Provenance
+	// Cache knows what layers became in other runs, and learns from this one. Nil:
+	// there is none.
+	Cache Cache
 }
 
 const defaultParallel = 4

@@ -18,6 +18,7 @@ import (
 // A transfer is one attempt at one layer.
 //
 //	held        the sink has it: nothing is opened
+//	cached      what it becomes is known, and the sink has that: nothing is opened
 //	as it came  stored bytes ─▶ sink
 //	scan        stored bytes ─▶ sink, and ─▶ decode ─▶ filters ─▶ Detector;
 //	            at the first change what was sent is discarded, then edit or
@@ -30,7 +31,12 @@ type transfer struct {
 	plan  Plan
 	mode  Recompress
 	why   string // the layer is compressed anew, if it changes, and not edited
+	came  Compression
+	enc   Encoding
 	out   *outcome
+
+	joined []LayerFilter // those that do not leave the layer alone, in their order
+	hashed bool          // SourceDiffID was computed, not told
 }
 
 func (t *transfer) do(ctx context.Context) (err error) {
@@ -58,6 +64,9 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		t.held()
 		return nil
 	}
+	if done, err := t.fromCache(ctx, filtered); done || err != nil {
+		return err
+	}
 	t.run.opts.Events.emit(Event{Kind: EventLayerStart, Layer: t.layer.Blob.Digest, Total: t.layer.Blob.Size})
 	raw, err := t.open(ctx)
 	if err != nil {
@@ -73,6 +82,7 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	if t.layer.Role == Opaque {
 		enc.Compression, enc.Anew = came, false
 	}
+	t.came, t.enc = came, enc
 	edits := t.edits(came, enc)
 	if edits && t.run.content {
 		edits, t.why = false, "a filter looks into files"
@@ -310,6 +320,6 @@ func (t *transfer) checkDiffID(got digest.Digest) error {
 	if want := t.layer.DiffID; want != "" && want.Algorithm() == digest.SHA256 && want != got {
 		return on(SourceSide, DigestError("diff ID of its plain tar", want, got))
 	}
-	t.out.SourceDiffID = got
+	t.out.SourceDiffID, t.hashed = got, true
 	return nil
 }

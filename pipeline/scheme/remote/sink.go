@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -40,6 +41,9 @@ var (
 	_ pipeline.Sink    = (*Sink)(nil)
 	_ pipeline.Mounter = (*Sink)(nil)
 	_ pipeline.Limited = (*Sink)(nil)
+
+	_ pipeline.Placed   = (*Sink)(nil)
+	_ pipeline.Reopener = (*Sink)(nil)
 )
 
 func newSink(c *client, cfg Config) *Sink {
@@ -73,6 +77,14 @@ func (s *Sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 		plan.Held = s.mount(ctx, l)
 	}
 	return plan, nil
+}
+
+// Place names the repository, for others of the registry to mount from.
+func (s *Sink) Place() string { return s.client.ref.Origin() }
+
+// Open reads a blob back. The caller closes it.
+func (s *Sink) Open(ctx context.Context, blob ocispec.Descriptor) (io.ReadCloser, error) {
+	return s.client.openBlob(ctx, blob)
 }
 
 // encoding is how a layer is wanted, and whether that is surely other than it
