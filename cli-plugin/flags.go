@@ -24,6 +24,7 @@ func (o *options) install(flags *pflag.FlagSet) {
 	o.installChoice(flags)
 	o.installRegistry(flags)
 	o.installRun(flags)
+	o.installCache(flags)
 	o.installLimits(flags)
 }
 

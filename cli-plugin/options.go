@@ -33,6 +33,8 @@ type options struct {
 	parallel, retries         count
 	rateLimit                 size
 	tempDir                   string
+	layerCache                string // file name; "" for none
+	layerCacheSize            size
 	verify                    bool
 	maxManifestSize, maxLayer size
 	maxEntries                count
@@ -48,6 +50,9 @@ var environment = map[string]string{ //nolint:gosec // names of variables, no se
 	"temp-dir":    "OCCYSTRAP_TEMP_DIR",
 	"retries":     "OCCYSTRAP_RETRIES",
 	"rate-limit":  "OCCYSTRAP_RATE_LIMIT",
+	"layer-cache": "OCCYSTRAP_LAYER_CACHE",
+
+	"layer-cache-size": "OCCYSTRAP_LAYER_CACHE_SIZE",
 }
 
 // contradictions refuses options that contradict each other.

@@ -127,6 +127,15 @@ func (c *chain) filters(kinds pipeline.FilterKinds) (out []pipeline.Filter, err 
 	return out, nil
 }
 
+// written are the filters as the user wrote them, or, of those of a file, what
+// they do.
+func (c *chain) written(made []pipeline.Filter) (out []string) {
+	for _, f := range made[:len(c.fromFile)] {
+		out = append(out, f.Recipe().Key)
+	}
+	return append(out, c.specs...)
+}
+
 // A fileFilter is one [[filter]] of a file: its name and its options.
 type fileFilter struct {
 	file  *tomlFile

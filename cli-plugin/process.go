@@ -97,6 +97,11 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	if err != nil {
 		return done, err
 	}
+	save, err := p.options.openCache(ctx, o.chain.written(filters), &opts)
+	if err != nil {
+		return done, err
+	}
+	defer save()
 	src, err := schemes.Source(from)
 	if err != nil {
 		return done, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/occystrap/occystrap/pipeline/builtin"
@@ -28,10 +29,15 @@ func TestTheReferenceNamesEverything(t *testing.T) {
 	}
 	root := (&program{}).root()
 	root.PersistentFlags().VisitAll(func(f *pflag.Flag) { named("option", "--"+f.Name) })
-	for _, c := range root.Commands() {
-		named("command", "`"+c.Name())
-		c.LocalFlags().VisitAll(func(f *pflag.Flag) { named("option", "--"+f.Name) })
+	var below func(c *cobra.Command, prefix string)
+	below = func(c *cobra.Command, prefix string) {
+		for _, c := range c.Commands() {
+			named("command", prefix+c.Name())
+			c.LocalFlags().VisitAll(func(f *pflag.Flag) { named("option", "--"+f.Name) })
+			below(c, prefix+c.Name()+" ")
+		}
 	}
+	below(root, "`")
 	named("variable", configVariable)
 	for _, variable := range environment {
 		named("variable", variable)

@@ -56,6 +56,7 @@ that $OCCYSTRAP_CONFIG names.`,
 		_ = root.RegisterFlagCompletionFunc(name, fixed(c.allowed)) // fails only for flags that do not exist
 	}
 	root.AddCommand(p.processCommand(), p.searchCommand(), p.infoCommand(), p.checkCommand(), p.diffCommand(), p.umountCommand(), p.versionCommand())
+	root.AddCommand(p.cacheCommand())
 	root.AddCommand(p.legacyCommands()...)
 	root.AddCommand(p.topics()...)
 	return root
