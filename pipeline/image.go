@@ -45,6 +45,9 @@ type Query struct {
 	// they are then read as far as they can be. It is for commands that judge an
 	// image: the graph may be written nowhere.
 	Faults func(Fault)
+	// looks: nothing is carried, so what a layout lists beside its images is read
+	// like them.
+	looks bool
 	// Limits bound what a hostile source may make us hold. The zero value
 	// stands for the defaults.
 	Limits Limits

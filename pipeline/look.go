@@ -22,7 +22,9 @@ func Look(ctx context.Context, src Source, filters []Filter, opts Options) error
 	}
 	r := newRun(filters, nil, opts)
 	r.opts.Below = r.below
-	graph, err := src.Open(ctx, r.opts.Query)
+	q := r.opts.Query
+	q.looks = true
+	graph, err := src.Open(ctx, q)
 	if err != nil {
 		return on(SourceSide, err)
 	}

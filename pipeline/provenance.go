@@ -217,7 +217,7 @@ func (p Provenance) refer(n *rewritten) (*rewritten, []byte, error) {
 	desc := ocispec.Descriptor{
 		MediaType: m.MediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw)), ArtifactType: m.ArtifactType, Annotations: m.Annotations,
 	}
-	out := &rewritten{source: desc, layers: m.Layers, opaque: []int{0}}
+	out := &rewritten{source: desc, layers: m.Layers, opaque: []int{0}, made: true}
 	out.Manifest = Manifest{Desc: desc, Raw: raw, Config: []byte("{}"), Refers: []Referral{{Subject: n.Desc.Digest}}}
 	return out, blob, nil
 }

@@ -205,7 +205,7 @@ func SubjectOf(raw []byte) (digest.Digest, error) {
 // something else which the layout holds. They come along where they are asked
 // for, as those of a registry do.
 func (r *resolver) withoutReferrers(ctx context.Context, roots []Root) ([]Root, error) {
-	if len(roots) < 2 || r.q.Faults != nil || r.q.Brief {
+	if len(roots) < 2 || r.q.Faults != nil || r.q.Brief || r.q.looks {
 		return roots, nil
 	}
 	var out []Root

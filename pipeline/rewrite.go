@@ -52,6 +52,7 @@ type rewritten struct {
 	image   bool
 	config  digest.Digest // an image's, as it was
 	dropped bool
+	made    bool // by the run: a record of provenance
 }
 
 func (m *rewritten) changed() bool { return m.Desc.Digest != m.source.Digest }
@@ -342,7 +343,7 @@ func (w *rewriter) kept() ([]Manifest, error) {
 			}
 			w.run.report.Roots = append(w.run.report.Roots, root)
 		}
-		if n.Refers != nil {
+		if n.Refers != nil && !n.made {
 			w.run.report.Referrers++
 		}
 		out = append(out, n.Manifest)

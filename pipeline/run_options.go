@@ -40,7 +40,8 @@ type Report struct {
 	Rewrote int64 // plain bytes of layers that a filter changed
 	Written int64 // bytes that went to the sink: layers, configs, manifests
 	Dropped []string
-	// Referrers is how many manifests came along for what they speak of.
+	// Referrers is how many manifests came along for what they speak of; records of
+	// provenance are not counted.
 	Referrers int
 	Duration  time.Duration
 }

@@ -16,6 +16,7 @@ import (
 // each root of want is among its roots, by its manifest digest or, where a
 // daemon makes manifests of its own, by the digest of its config.
 func Verify(ctx context.Context, src Source, want Report, opts Options) error {
+	opts.looks = true
 	graph, err := src.Open(ctx, opts.Query)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
