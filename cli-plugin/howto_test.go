@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -120,12 +121,17 @@ func (p *howto) text(ts *testscript.TestScript, number string) string {
 func (p *howto) block(ts *testscript.TestScript, _ bool, args []string) {
 	text := p.text(ts, args[0])
 	ts.Logf("%s", text)
+	shell := []string{"sh", "-eu", "-c", text}
 	if len(args) > 2 {
-		provide(ts, strings.Split(args[2], ","))
+		needs := strings.Split(args[2], ",")
+		provide(ts, needs)
+		if slices.Contains(needs, "mounts") {
+			shell = append([]string{"unshare", "--user", "--map-root-user", "--mount"}, shell...)
+		}
 	}
 	got := 0
 	var failed *exec.ExitError
-	if err := ts.Exec("sh", "-eu", "-c", text); errors.As(err, &failed) {
+	if err := ts.Exec(shell[0], shell[1:]...); errors.As(err, &failed) {
 		got = failed.ExitCode()
 	} else {
 		ts.Check(err)

@@ -30,11 +30,15 @@ var tools = map[string]string{
 	"umoci": "OCCYSTRAP_TEST_UMOCI", "runc": "OCCYSTRAP_TEST_RUNC", "crun": "OCCYSTRAP_TEST_CRUN", "root": "OCCYSTRAP_TEST_RUNC",
 }
 
-// has answers conditions as [has:docker].
-func has(condition string) (bool, error) {
-	need, ok := strings.CutPrefix(condition, "has:")
+// has answers conditions as [has:docker]. A block that needs mounts has the right
+// to mount, in a namespace that ends with it; one that needs namespaces makes one.
+func has(asked string) (bool, error) {
+	need, ok := strings.CutPrefix(asked, "has:")
+	if need == "mounts" || need == "namespaces" {
+		return condition("mounts")
+	}
 	if !ok || tools[need] == "" {
-		return false, fmt.Errorf("nobody knows how to have %q", condition)
+		return false, fmt.Errorf("nobody knows how to have %q", asked)
 	}
 	_, found := lookupTool(tools[need])
 	return found && (need != "root" || os.Geteuid() == 0), nil
@@ -48,7 +52,7 @@ func provide(ts *testscript.TestScript, needs []string) {
 		switch need {
 		case "docker":
 			ts.Setenv("DOCKER_HOST", value)
-		case "root":
+		case "root", "mounts", "namespaces":
 		default:
 			ts.Setenv("PATH", filepath.Dir(value)+string(os.PathListSeparator)+ts.Getenv("PATH"))
 		}
