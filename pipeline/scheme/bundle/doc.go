@@ -5,7 +5,7 @@
 //	config.json             how to run it, made from the image's config
 //	container-config.json   the image's config, byte for byte
 //
-//	layers ─▶ layerwriter.go (spooled, plain) ─▶ publish.go: unpack ─▶ user.go, spec.go ─▶ replace
+//	layers ─▶ layerwriter.go (spooled, plain) ─▶ publish.go: unpack ─▶ internal/runtimespec ─▶ replace
 //
 // Nothing else stays: no layers, no manifest, no list. Unpacking is left to
 // internal/rootfs, temporary names and locks to internal/staging.

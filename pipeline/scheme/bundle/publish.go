@@ -14,26 +14,17 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/rootfs"
+	"github.com/occystrap/occystrap/pipeline/internal/runtimespec"
 	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // The names of a bundle (runtime-spec, bundle.md; the last one is of the Python
 // tool).
 const (
-	rootfsName      = "rootfs"
-	configName      = "config.json"
+	rootfsName      = runtimespec.RootFS
+	configName      = runtimespec.Config
 	imageConfigName = "container-config.json"
 )
-
-// imageConfig is what a bundle takes from an image's config. Created stays the
-// text that it is.
-type imageConfig struct {
-	ocispec.Platform
-	Author  string              `json:"author"`
-	Created string              `json:"created"`
-	Config  ocispec.ImageConfig `json:"config"`
-	RootFS  ocispec.RootFS      `json:"rootfs"`
-}
 
 // Publish unpacks the image, and puts the bundle in place of the one before.
 func (s *sink) Publish(ctx context.Context) error {
@@ -57,8 +48,8 @@ func (s *sink) publish(ctx context.Context) error {
 		return err
 	}
 	options := s.options
-	options.stat = func(dir string) (fs.FileInfo, error) { return s.session.Root.Stat(fresh[rootfsName] + dir) }
-	spec, notes := newSpec(config, user, options)
+	options.Stat = func(dir string) (fs.FileInfo, error) { return s.session.Root.Stat(fresh[rootfsName] + dir) }
+	spec, notes := runtimespec.New(config, user, options)
 	for _, n := range notes {
 		s.cfg.Events.Warn(s.path + ": " + n)
 	}
@@ -83,7 +74,7 @@ func (s *sink) publish(ctx context.Context) error {
 }
 
 // image is the config of the one image that came.
-func (s *sink) image() (raw []byte, c imageConfig, err error) {
+func (s *sink) image() (raw []byte, c runtimespec.Image, err error) {
 	i := slices.IndexFunc(s.manifests, func(m pipeline.Manifest) bool { return m.Root })
 	if i < 0 || pipeline.IsIndex(s.manifests[i].Desc.MediaType) {
 		return nil, c, errNoImage
@@ -109,7 +100,7 @@ func (s *sink) image() (raw []byte, c imageConfig, err error) {
 
 // unpack makes the file system under a temporary name, and finds in it who the
 // image runs as.
-func (s *sink) unpack(ctx context.Context, c imageConfig) (temp string, user specs.User, err error) {
+func (s *sink) unpack(ctx context.Context, c runtimespec.Image) (temp string, user specs.User, err error) {
 	l := s.cfg.Limits.WithDefaults()
 	opts := rootfs.Options{Entries: l.Entries, Sparse: l.Layer}
 	temp, left, err := s.session.Unpack(opts, func(tree *rootfs.Tree) (err error) {
@@ -118,7 +109,7 @@ func (s *sink) unpack(ctx context.Context, c imageConfig) (temp string, user spe
 				return fmt.Errorf("unpack layer %s: %w", d, err)
 			}
 		}
-		user, err = userOf(tree, c.Config.User)
+		user, err = runtimespec.UserOf(tree, c.Config.User)
 		return err
 	})
 	if left != "" {

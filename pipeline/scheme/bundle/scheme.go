@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/runtimespec"
 )
 
 // Config is what the sink takes from the program. The zero value works.
@@ -37,19 +38,19 @@ func Scheme(cfg Config) pipeline.Scheme {
 }
 
 // optionsOf reads what a location says of config.json.
-func optionsOf(loc pipeline.Location) (o specOptions, err error) {
+func optionsOf(loc pipeline.Location) (o runtimespec.Options, err error) {
 	rootless, said, err := loc.Bool("rootless")
 	if err != nil {
 		return o, err
 	}
-	o.rootless, o.uid, o.gid = os.Geteuid() > 0, os.Geteuid(), os.Getegid()
+	o.Rootless, o.UID, o.GID = os.Geteuid() > 0, os.Geteuid(), os.Getegid()
 	if said {
-		o.rootless = rootless
+		o.Rootless = rootless
 	}
 	switch v := loc.Query["volumes"]; v {
 	case "", volumesAnnotation:
 	case volumesTmpfs:
-		o.tmpfs = true
+		o.Tmpfs = true
 	default:
 		return o, pipeline.Usage("oci:// option volumes is %q; it takes %s or %s", v, volumesAnnotation, volumesTmpfs)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/runtimespec"
 	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
@@ -20,7 +21,7 @@ import (
 type sink struct {
 	path    string
 	cfg     Config
-	options specOptions
+	options runtimespec.Options
 
 	open      sync.Once
 	opened    error

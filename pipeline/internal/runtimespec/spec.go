@@ -1,4 +1,9 @@
-package bundle
+// Package runtimespec makes the config.json that runc and crun start a container
+// by from what an image's config says, by the rules of the image-spec
+// (conversion.md), and finds its user in the image's own files.
+//
+// Where the file system lies and the file is written is left to the callers.
+package runtimespec
 
 import (
 	"fmt"
@@ -31,25 +36,43 @@ const (
 // The keys of conversion.md for what has no place in a runtime config.
 const implicit = "org.opencontainers.image."
 
-// specOptions are what the user says of config.json.
-type specOptions struct {
-	rootless bool
-	uid, gid int // of who runs this, for rootless
-	tmpfs    bool
-	// stat looks at a directory of the tree, for tmpfs.
-	stat func(dir string) (fs.FileInfo, error)
+// The names of a bundle (runtime-spec, bundle.md): where the file system is, and
+// what says how it is run.
+const (
+	RootFS = "rootfs"
+	Config = "config.json"
+)
+
+// An Image is what is taken from an image's config. Created stays the text that
+// it is.
+type Image struct {
+	ocispec.Platform
+	Author  string              `json:"author"`
+	Created string              `json:"created"`
+	Config  ocispec.ImageConfig `json:"config"`
+	RootFS  ocispec.RootFS      `json:"rootfs"`
 }
 
-// newSpec converts an image's config by the rules of the image-spec
-// (conversion.md). The notes are for the user.
-func newSpec(c imageConfig, u specs.User, o specOptions) (s specs.Spec, notes []string) {
+// Options are what the user says of config.json. The zero value is for root.
+type Options struct {
+	// Rootless is for the user with UID and GID, who is root in the container.
+	Rootless bool
+	UID, GID int
+	// Tmpfs gives each volume a file system in memory; Stat, which is needed then,
+	// looks at a directory of the image.
+	Tmpfs bool
+	Stat  func(dir string) (fs.FileInfo, error)
+}
+
+// New converts an image's config. The notes are for the user.
+func New(c Image, u specs.User, o Options) (s specs.Spec, notes []string) {
 	kept, left := annotations(c)
 	if len(left) > 0 {
 		notes = append(notes, "labels that would give orders to a runtime are left out: "+strings.Join(left, ", "))
 	}
 	s = specs.Spec{
 		Version:  version,
-		Root:     &specs.Root{Path: rootfsName},
+		Root:     &specs.Root{Path: RootFS},
 		Hostname: hostname,
 		Mounts:   mounts(),
 		Linux: &specs.Linux{
@@ -60,7 +83,7 @@ func newSpec(c imageConfig, u specs.User, o specOptions) (s specs.Spec, notes []
 		},
 		Annotations: kept,
 	}
-	if o.rootless {
+	if o.Rootless {
 		if u.UID != 0 || u.GID != 0 {
 			notes = append(notes, fmt.Sprintf("the image's user is %q, and a rootless bundle has one user only: it runs as root there, which is you outside", c.Config.User))
 		}
@@ -69,9 +92,9 @@ func newSpec(c imageConfig, u specs.User, o specOptions) (s specs.Spec, notes []
 	}
 	s.Process = process(c.Config, u)
 	if len(c.Config.Entrypoint)+len(c.Config.Cmd) == 0 {
-		notes = append(notes, "the image has no command; "+configName+" starts "+defaultCommand)
+		notes = append(notes, "the image has no command; "+Config+" starts "+defaultCommand)
 	}
-	if o.tmpfs {
+	if o.Tmpfs {
 		s.Mounts = append(s.Mounts, volumeMounts(c.Config, o)...)
 	}
 	return s, notes
@@ -111,7 +134,7 @@ func capabilities(u specs.User) *specs.LinuxCapabilities {
 
 // annotations are what conversion.md wants kept, labels before all else, but for
 // those that are left.
-func annotations(c imageConfig) (all map[string]string, left []string) {
+func annotations(c Image) (all map[string]string, left []string) {
 	all = map[string]string{
 		implicit + "os": c.OS, implicit + "architecture": c.Architecture, implicit + "variant": c.Variant,
 		implicit + "os.version": c.OSVersion, implicit + "os.features": strings.Join(c.OSFeatures, ","),

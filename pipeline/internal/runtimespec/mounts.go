@@ -1,4 +1,4 @@
-package bundle
+package runtimespec
 
 import (
 	"archive/tar"
@@ -31,15 +31,15 @@ func mounts() []specs.Mount {
 // volumeMounts give each volume of the image a file system of its own, which
 // starts as a copy of what the image has there. Owner and mode of its top are
 // said here: of them runc copies the mode alone, and crun neither.
-func volumeMounts(c ocispec.ImageConfig, o specOptions) (out []specs.Mount) {
+func volumeMounts(c ocispec.ImageConfig, o Options) (out []specs.Mount) {
 	for _, v := range slices.Sorted(maps.Keys(c.Volumes)) {
 		dir := path.Clean("/" + v)
 		if dir == "/" {
 			continue
 		}
-		h := headerOf(o.stat, dir)
+		h := headerOf(o.Stat, dir)
 		options := []string{"nosuid", "nodev", "tmpcopyup", fmt.Sprintf("mode=%o", h.Mode)}
-		if !o.rootless { // there, all is the user's, who is root
+		if !o.Rootless { // there, all is the user's, who is root
 			options = append(options, fmt.Sprintf("uid=%d", h.Uid), fmt.Sprintf("gid=%d", h.Gid))
 		}
 		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: options})
@@ -78,10 +78,10 @@ func maskedPaths() []string {
 // whose root is the user himself, and nothing that only root may do. Without a
 // network of its own, which the user could not connect, it has the host's; a
 // sysfs may be mounted by the network's owner only, so it is the host's, too.
-func makeRootless(s *specs.Spec, o specOptions) {
+func makeRootless(s *specs.Spec, o Options) {
 	s.Linux.Namespaces = namespaces(specs.PIDNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.MountNamespace, specs.UserNamespace)
-	s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(max(o.uid, 0)), Size: 1}}
-	s.Linux.GIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(max(o.gid, 0)), Size: 1}}
+	s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(max(o.UID, 0)), Size: 1}}
+	s.Linux.GIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(max(o.GID, 0)), Size: 1}}
 	s.Linux.Resources = nil
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return strings.HasPrefix(m.Destination, "/sys") })
 	for i := range s.Mounts { // there is no such group in the namespace

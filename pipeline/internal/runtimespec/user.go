@@ -1,9 +1,10 @@
-package bundle
+package runtimespec
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
@@ -17,15 +18,15 @@ import (
 // universities are smaller.
 const maxUserFile = 16 << 20
 
-// files opens a file of the image as its container would see it.
-type files interface {
+// Files opens a file of the image as its container would see it.
+type Files interface {
 	Open(name string) (*os.File, error)
 }
 
-// userOf finds user and groups for the User of an image's config: "", a name or
+// UserOf finds user and groups for the User of an image's config: "", a name or
 // a number, alone or with a group. The image's own files decide, as in Docker: a
 // user without a group gets all groups that he is in (image-spec, config.md).
-func userOf(f files, who string) (u specs.User, err error) {
+func UserOf(f Files, who string) (u specs.User, err error) {
 	passwd, err := openUserFile(f, "etc/passwd")
 	if err != nil {
 		return u, err
@@ -56,10 +57,10 @@ func userOf(f files, who string) (u specs.User, err error) {
 }
 
 // openUserFile opens a file of users; what is not there is empty.
-func openUserFile(f files, name string) (io.ReadCloser, error) {
+func openUserFile(f Files, name string) (io.ReadCloser, error) {
 	file, err := f.Open(name)
 	switch {
-	case missing(err), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
 		return emptyFile{}, nil
 	case err != nil:
 		return nil, fmt.Errorf("read the image's %s: %w", name, err)
