@@ -52,8 +52,8 @@ func inRoot(t testing.TB, path, question string) string {
 	return strings.TrimSpace(run(context.WithoutCancel(t.Context()), t, env, nil, "/usr/sbin/chroot", path+"/rootfs", "/bin/sh", "-c", question))
 }
 
-// mounted writes an image to mounts:// and asks its shell, in the mounted tree,
-// what it asks in a container.
+// mounted writes an image to mounts:// and asks its shell, in the mounted tree and
+// in containers of it, what it asks everywhere.
 func mounted(t *testing.T, from string, f fixture, filtered bool) {
 	t.Helper()
 	path := mountPath(t)
@@ -65,6 +65,7 @@ func mounted(t *testing.T, from string, f fixture, filtered bool) {
 	if got := inRoot(t, path, f.probe); got != want {
 		t.Errorf("the mounted tree says\n%s\nwant\n%s", got, want)
 	}
+	checkBundle(t, path, expectation{fixture: f, filtered: filtered})
 }
 
 // TestRegistryToMounts: what came from a registry runs.

@@ -37,10 +37,18 @@ func (a *addition) Prepare(ctx context.Context, i dir.Image) (err error) {
 	if err := b.upper(); err != nil {
 		return err
 	}
-	if what := b.left; what != "" {
-		a.cfg.Events.Warn(fmt.Sprintf("%s: the mounted file system lacks what this user, or overlayfs, cannot have (%s)", a.w.Path(), what))
-	}
+	b.say()
 	return nil
+}
+
+// say tells what is not there.
+func (b *build) say() {
+	if b.left != "" {
+		b.notes = append(b.notes, "the mounted file system lacks what this user, or overlayfs, cannot have ("+b.left+")")
+	}
+	for _, n := range b.notes {
+		b.cfg.Events.Warn(b.w.Path() + ": " + n)
+	}
 }
 
 // treeName is where a layer is unpacked. One that is in an image twice is unpacked
@@ -61,6 +69,7 @@ type build struct {
 	tree   *rootfs.Tree
 	lowers []*os.File // the topmost first; of no layers, an empty directory
 	left   string
+	notes  []string
 }
 
 // base is what the lowest layer is unpacked upon: nothing.
@@ -89,14 +98,25 @@ func (b *build) layer(ctx context.Context, d digest.Digest) (name string, err er
 		return "", err
 	}
 	// A mount must be gone before its upper directory is a lower one of the next.
-	if err = b.fill(ctx, upper, d); err != nil {
+	if err = b.within(upper, func() error { return b.apply(ctx, d) }); err != nil {
 		return "", errors.Join(err, upper.Close())
 	}
 	b.lowers = slices.Insert(b.lowers, 0, upper)
 	return name, nil
 }
 
-func (b *build) fill(ctx context.Context, upper *os.File, d digest.Digest) error {
+func (b *build) apply(ctx context.Context, d digest.Digest) error {
+	file, err := b.w.Layer(d)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return b.tree.Apply(ctx, file)
+}
+
+// within does something in a view of the tree so far; what changes goes into a
+// directory.
+func (b *build) within(upper *os.File, do func() error) error {
 	_, work, err := temp(b.w)
 	if err != nil {
 		return err
@@ -112,16 +132,6 @@ func (b *build) fill(ctx context.Context, upper *os.File, d digest.Digest) error
 		return err
 	}
 	defer in.Close()
-	file, err := b.w.Layer(d)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return b.unpack(in, func() error { return b.tree.Apply(ctx, file) })
-}
-
-// unpack does something in a view of the tree.
-func (b *build) unpack(in *os.File, do func() error) error {
 	if err := b.tree.Enter(in); err != nil {
 		return err
 	}
@@ -136,12 +146,13 @@ func (b *build) unpack(in *os.File, do func() error) error {
 	return err
 }
 
-// upper makes the directory that changes go to. What is seen at the top of the
-// mount is its owner, mode and times.
+// upper makes the directory that changes go to: what is seen at the top of the
+// mount is its owner, mode and times. Everything is there now, so config.json is
+// made, too.
 func (b *build) upper() (err error) {
 	b.working.name, b.delta.name = workingName, deltaName
 	b.working.temp = b.w.Temp()
-	if err := b.w.Root.Mkdir(b.working.temp, 0o700); err != nil || b.kept {
+	if err := b.w.Root.Mkdir(b.working.temp, 0o700); err != nil {
 		return err
 	}
 	var delta *os.File
@@ -149,7 +160,7 @@ func (b *build) upper() (err error) {
 		return err
 	}
 	defer delta.Close()
-	return b.unpack(delta, func() error { return nil })
+	return b.within(delta, b.config)
 }
 
 func (b *build) close() error {

@@ -6,7 +6,7 @@
 //	HEX/layer/           a layer as overlayfs wants it (build_linux.go)
 //	rootfs/              where the image is mounted (place_linux.go)
 //	delta/  working/     what is changed there, and what overlayfs needs for it
-//	container-config.json  config.json
+//	container-config.json  config.json (runtime_linux.go)
 //
 // The kernel itself makes the layers: each is unpacked into a mount of those below
 // it that nobody else sees, with the layer's own directory on top. So whiteouts,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
+	"github.com/occystrap/occystrap/pipeline/scheme/bundle"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
 	"github.com/occystrap/occystrap/pipeline/scheme/overlay"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
@@ -27,7 +28,7 @@ var began = time.Now()
 
 // schemes know the places that the tests use.
 func schemes(cfg overlay.Config) pipeline.Schemes {
-	return pipeline.Schemes{overlay.Scheme(cfg), dir.Scheme(dir.Config{}), tarball.Scheme(tarball.Config{})}
+	return pipeline.Schemes{overlay.Scheme(cfg), dir.Scheme(dir.Config{}), bundle.Scheme(bundle.Config{}), tarball.Scheme(tarball.Config{})}
 }
 
 // escape writes a path so that a URI has it.

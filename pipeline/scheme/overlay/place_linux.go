@@ -66,9 +66,6 @@ func (a *addition) Place() error {
 	if err := errors.Join(a.free(), a.keep()); err != nil {
 		return err
 	}
-	if a.delta.temp == "" && !a.kept {
-		return fmt.Errorf("%s was emptied meanwhile", deltaName)
-	}
 	if err := a.removeOld(); err != nil {
 		return err
 	}
@@ -81,13 +78,27 @@ func (a *addition) Place() error {
 			return err
 		}
 	}
-	if err := a.w.Write(containerConfig, a.image.Config); err != nil {
+	if err := a.writeConfigs(); err != nil {
 		return err
 	}
 	if err := a.w.Root.Mkdir(mountPoint, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return a.assemble()
+}
+
+func (a *addition) writeConfigs() error {
+	if err := a.w.Write(containerConfig, a.image.Config); err != nil {
+		return err
+	}
+	if a.runtime != nil {
+		return a.w.Write(runtimeConfig, a.runtime)
+	}
+	err := a.w.Root.Remove(runtimeConfig) // an earlier image's
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // removeOld takes unpacked layers away that are not of this image, and those of

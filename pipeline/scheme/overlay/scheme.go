@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/runtimespec"
 	"github.com/occystrap/occystrap/pipeline/scheme/dir"
 )
 
@@ -31,8 +32,9 @@ func Scheme(cfg Config) pipeline.Scheme {
 
 // The names beside those of the plain layout; the Python tool's.
 const (
-	mountPoint      = "rootfs"
+	mountPoint      = runtimespec.RootFS
 	deltaName       = "delta"
 	workingName     = "working"
 	containerConfig = "container-config.json"
+	runtimeConfig   = runtimespec.Config
 )

@@ -52,6 +52,7 @@ type addition struct {
 	kept           bool    // delta holds changes, and stays
 	trees          []place // of the layers, the lowest first
 	delta, working place
+	runtime        []byte   // config.json; nil for none
 	mount          *os.File // without a place, until Show
 }
 

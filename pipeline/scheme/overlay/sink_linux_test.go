@@ -26,7 +26,7 @@ func TestLayoutIsThatOfThePythonTool(t *testing.T) {
 	layers := packed(t, layer{file("etc/a", "1")}, layer{file("etc/.wh.a", "")})
 	root := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: layers, Config: ocispec.ImageConfig{Env: []string{"A=1"}}})
 	mount(t, overlay.Config{}, s.Source(root, "example.com/team/app:1"), path)
-	for _, name := range []string{"rootfs", "delta", "working", "manifest.json", "catalog.json", "container-config.json"} {
+	for _, name := range []string{"rootfs", "delta", "working", "manifest.json", "catalog.json", "container-config.json", "config.json"} {
 		if _, err := os.Lstat(filepath.Join(path, name)); err != nil {
 			t.Error(err)
 		}
@@ -59,6 +59,39 @@ func TestLayoutIsThatOfThePythonTool(t *testing.T) {
 	}
 	if !mounted(t, path+"/rootfs") {
 		t.Error("nothing is mounted")
+	}
+}
+
+// config.json is that of oci://, which is tested there, and of the user in the
+// image's own files. Where it cannot be made, none of an earlier image is left.
+func TestRuntimeConfigIsThatOfABundle(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	image := func(user string) *pipelinetest.Source {
+		s := pipelinetest.NewStore()
+		layers := packed(t, layer{symlink("etc", "usr/etc"), file("usr/etc/passwd", "app:x:7:8::/:")}, layer{file("etc/group", "app:x:8:\nlog:x:9:app\n")})
+		config := ocispec.ImageConfig{User: user, Cmd: []string{"x"}, Env: []string{"A=1"}, Labels: map[string]string{"run.oci.handler": "krun"}}
+		return s.Source(s.Image(t, pipelinetest.Image{Layers: layers, Config: config}), "app:1")
+	}
+	var w warnings
+	mount(t, overlay.Config{Events: w.events}, image("app"), top+"/mounts")
+	if err := run(t, overlay.Config{}, image("app"), "oci://"+top+"/bundle?rootless=false"); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, top+"/mounts/config.json")
+	if got != read(t, top+"/bundle/config.json") || !strings.Contains(got, `"uid": 7`) {
+		t.Errorf("config.json is %s", got)
+	}
+	unmount(t, top+"/mounts")
+	mount(t, overlay.Config{Events: w.events}, image("nobody"), top+"/mounts")
+	if _, err := os.Lstat(top + "/mounts/config.json"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("config.json is there: %v", err)
+	}
+	told := strings.Join(w.list, "\n")
+	for _, what := range []string{"run.oci.handler", `there is no config.json: find the image's user "nobody"`} {
+		if !strings.Contains(told, what) {
+			t.Errorf("%q does not say %q", told, what)
+		}
 	}
 }
 
