@@ -87,6 +87,8 @@ type jsonDiffFile struct {
 	Time        *time.Time    `json:"time,omitempty"`
 	Target      string        `json:"target,omitempty"`
 	TargetBytes []byte        `json:"targetBytes,omitempty"`
+	Link        string        `json:"link,omitempty"`
+	LinkBytes   []byte        `json:"linkBytes,omitempty"`
 	Device      string        `json:"device,omitempty"`
 	Xattrs      []string      `json:"xattrs,omitempty"`
 }
@@ -171,7 +173,10 @@ func newJSONDiffFile(f *compare.File) *jsonDiffFile {
 	if f == nil {
 		return nil
 	}
-	out := &jsonDiffFile{Type: f.Type, Implied: f.Implied, Layer: f.Layer, Digest: f.Digest(), Target: f.Target, TargetBytes: rawPath(f.Target)}
+	out := &jsonDiffFile{
+		Type: f.Type, Implied: f.Implied, Layer: f.Layer, Digest: f.Digest(), Target: f.Target, TargetBytes: rawPath(f.Target),
+		Link: f.Link, LinkBytes: rawPath(f.Link),
+	}
 	if f.IsFile() {
 		out.Size = &f.Size
 	}

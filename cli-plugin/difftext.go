@@ -200,6 +200,8 @@ func diffPath(path string) string {
 
 func diffFile(f *compare.File) string {
 	switch {
+	case f.Link != "":
+		return fmt.Sprintf(" -> %s (hardlink)", quotePath(f.Link))
 	case f.IsFile():
 		return fmt.Sprintf(" (file, %s)", counted(int(f.Size), "byte", "bytes"))
 	case f.Target != "":
@@ -217,6 +219,9 @@ func diffAspect(w compare.Aspect, a, b *compare.File) string {
 			return fmt.Sprintf("content (%d -> %s)", a.Size, counted(int(b.Size), "byte", "bytes"))
 		}
 	case compare.AspectTarget:
+		if a.Link != "" {
+			return fmt.Sprintf("target %s -> %s", quotePath(a.Link), quotePath(b.Link))
+		}
 		return fmt.Sprintf("target %s -> %s", quotePath(a.Target), quotePath(b.Target))
 	case compare.AspectDevice:
 		return fmt.Sprintf("device %d:%d -> %d:%d", a.Major, a.Minor, b.Major, b.Minor)

@@ -38,9 +38,13 @@ const (
 
 // A File is what an image has at a path.
 type File struct {
-	// Type is file, directory, symlink, hardlink, character device, block device,
-	// fifo or unknown.
+	// Type is file, directory, symlink, character device, block device, fifo, unknown
+	// or hardlink. A hard link is what its target is, and only where the layer does
+	// not have that before it a hardlink, of which no more than Link is known.
 	Type string
+	// Link is the path that a hard link is to; "" for what is none. It does not count
+	// as a difference, but for a hardlink.
+	Link string
 	// Implied: a directory that no layer has an entry for; only Type is known.
 	Implied bool
 	// Layer has the entry; the lowest is 0.
@@ -50,13 +54,11 @@ type File struct {
 	// Sum is the SHA-256 of a file's content. That of a sparse file is of what the
 	// archive stores, without its holes.
 	Sum [32]byte
-	// Mode has the permissions with setuid, setgid and sticky. What a hard link has
-	// of all these is its target's, and not given here.
-	Mode     uint32
-	UID, GID int64
-	Time     time.Time
-	// Target is where a symbolic link points, and the path that a hard link is to.
-	Target       string
+	// Mode has the permissions with setuid, setgid and sticky.
+	Mode         uint32
+	UID, GID     int64
+	Time         time.Time
+	Target       string // of a symbolic link
 	Major, Minor int64
 	Xattrs       []Xattr // by their names
 
@@ -69,7 +71,15 @@ type Xattr struct {
 	sum  [shortSum]byte
 }
 
-// IsFile says whether it is a regular file by itself.
+// Bytes are those of a file's content that no other name has, as far as that is known.
+func (f *File) Bytes() int64 {
+	if f.Link != "" {
+		return 0
+	}
+	return f.Size
+}
+
+// IsFile says whether it is a regular file.
 func (f *File) IsFile() bool { return f.kind == file }
 
 // IsDevice says whether it is a character or block device.
@@ -186,7 +196,7 @@ func (c *Comparison) aspects(a, b *File) (out []Aspect) {
 		aspect    Aspect
 	}{
 		{a.Sum != b.Sum || a.Size != b.Size, AspectContent},
-		{a.Target != b.Target, AspectTarget},
+		{a.Target != b.Target || a.kind == hardlink && a.Link != b.Link, AspectTarget},
 		{a.Major != b.Major || a.Minor != b.Minor, AspectDevice},
 		{a.Mode != b.Mode && a.kind != symlink, AspectMode}, // no system has modes of links
 		{a.UID != b.UID || a.GID != b.GID, AspectOwner},
@@ -206,7 +216,8 @@ type Summary struct {
 	// Same are paths of the layers that were read at which both images have the same.
 	Same int
 	// AddedBytes and RemovedBytes are those of files that are added and removed;
-	// Growth is by how many bytes the files of B are larger altogether.
+	// Growth is by how many bytes the files of B are larger altogether. Hard links
+	// have none of their own.
 	AddedBytes, RemovedBytes, Growth int64
 }
 
@@ -220,15 +231,15 @@ func (c *Comparison) count(ctx context.Context) error {
 		switch {
 		case change.A == nil:
 			s.Added++
-			s.AddedBytes += change.B.Size
-			s.Growth += change.B.Size
+			s.AddedBytes += change.B.Bytes()
+			s.Growth += change.B.Bytes()
 		case change.B == nil:
 			s.Removed++
-			s.RemovedBytes += change.A.Size
-			s.Growth -= change.A.Size
+			s.RemovedBytes += change.A.Bytes()
+			s.Growth -= change.A.Bytes()
 		default:
 			s.Changed++
-			s.Growth += change.B.Size - change.A.Size
+			s.Growth += change.B.Bytes() - change.A.Bytes()
 		}
 	}
 	c.Summary = s

@@ -46,9 +46,9 @@ func TestEveryAspectOfAFileIsTold(t *testing.T) {
 	})
 	expect(t, files(t, s, a, b, compare.Options{}),
 		"~attr xattrs", "~body content", "~dev type", "-gone", "~link target", "~mode mode", "+new",
-		"~sub/leaf content,time", "~tied target", "~time time", "~turn type")
+		"~sub/leaf content,time", "~tied content", "~time time", "~turn type")
 	expect(t, files(t, s, a, b, compare.Options{IgnoreTimes: true, Match: func(p string) bool { return strings.Contains(p, "t") }}),
-		"~attr xattrs", "~tied target", "~turn type")
+		"~attr xattrs", "~tied content", "~turn type")
 	c := run(t, s.Source(a), s.Source(b), compare.Options{})
 	if got := c.Summary; got.Same != 3 || got.AddedBytes != 5 || got.RemovedBytes != 1 || got.Growth != 5 || c.Equal() {
 		t.Errorf("the summary is %+v", got)

@@ -84,6 +84,7 @@ type group struct {
 // An item is one record.
 type item struct {
 	position int
+	seq      uint64
 	record   []byte
 }
 
@@ -106,7 +107,7 @@ func (s *shelf) groups(ctx context.Context, layers []layerRuns) iter.Seq2[*group
 				top := q[0]
 				start := len(g.arena)
 				g.arena = append(g.arena, top.body...)
-				g.items = append(g.items, item{top.position, g.arena[start:]})
+				g.items = append(g.items, item{top.position, top.seq, g.arena[start:]})
 				err = q.advance()
 			}
 			if err == nil && !yield(g, nil) {

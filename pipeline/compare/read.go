@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -42,7 +43,7 @@ func newReader(s *shelf, want map[digest.Digest]bool) *reader {
 func (*reader) Recipe() pipeline.Recipe { return pipeline.Recipe{Key: "diff", Content: true} }
 
 // Layer returns the handler for a layer that is to be read.
-func (r *reader) Layer(_ context.Context, l pipeline.LayerInfo, next tarstream.Handler) (tarstream.Handler, error) {
+func (r *reader) Layer(ctx context.Context, l pipeline.LayerInfo, next tarstream.Handler) (tarstream.Handler, error) {
 	if r.want != nil && l.DiffID != "" && !r.want[l.DiffID] {
 		return next, nil
 	}
@@ -50,7 +51,8 @@ func (r *reader) Layer(_ context.Context, l pipeline.LayerInfo, next tarstream.H
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.attempts[l.ID] = s
-	return &reading{sorter: s, next: next, sum: sha256.New()}, nil
+	links := &linker{entries: s, links: sorter{shelf: r.shelf}}
+	return &reading{sorter: s, links: links, resolve: func() error { return links.resolve(ctx) }, next: next, sum: sha256.New()}, nil
 }
 
 // Images tells which layers make up which image.
@@ -81,8 +83,11 @@ func (r *reader) Finish(_ context.Context, manifests []pipeline.Manifest) error 
 // reading writes the records of one layer.
 type reading struct {
 	*sorter
-	next tarstream.Handler
-	sum  hash.Hash
+	links   *linker
+	resolve func() error
+	next    tarstream.Handler
+	sum     hash.Hash
+	seq     uint64
 	// known is the last place: of the directories above it records have been written.
 	known string
 }
@@ -93,24 +98,26 @@ func (r *reading) Entry(e *tarstream.Entry) error {
 	if k == 0 {
 		return r.next.Entry(e)
 	}
+	r.seq++
 	if err := r.imply(at, k); err != nil {
 		return err
 	}
-	if k != file {
-		if err := r.add(at, func(b []byte) []byte { return appendRecord(b, k, h, nil) }); err != nil {
-			return err
-		}
-		return r.next.Entry(e)
+	if k == file {
+		r.sum.Reset()
+		e.Tee(r.sum)
 	}
-	r.sum.Reset()
-	e.Tee(r.sum)
 	if err := r.next.Entry(e); err != nil {
 		return err
 	}
-	if err := e.Drain(); err != nil {
-		return err
+	switch k { //nolint:exhaustive // nothing is special about the others
+	case hardlink:
+		return r.links.add(at, layerpath.Of(h.Linkname), r.seq)
+	case file:
+		if err := e.Drain(); err != nil {
+			return err
+		}
 	}
-	return r.add(at, func(b []byte) []byte { return appendRecord(b, k, h, r.sum.Sum(nil)) })
+	return r.add(at, r.seq, func(b []byte) []byte { return appendRecord(b, k, h, r.sum.Sum(nil)) })
 }
 
 // imply writes a record for each directory above a place, but for those that the
@@ -123,7 +130,7 @@ func (r *reading) imply(at string, k kind) error {
 		if c != '/' || strings.HasPrefix(r.known, at[:end]) && (len(r.known) == end || r.known[end] == '/') {
 			continue
 		}
-		if err := r.add(at[:end], func(b []byte) []byte { return append(b, byte(implied)) }); err != nil {
+		if err := r.add(at[:end], r.seq, func(b []byte) []byte { return append(b, byte(implied)) }); err != nil {
 			return err
 		}
 	}
@@ -132,6 +139,9 @@ func (r *reading) imply(at string, k kind) error {
 }
 
 func (r *reading) End(rest io.Reader) error {
+	if err := r.resolve(); err != nil {
+		return err
+	}
 	if err := r.end(); err != nil {
 		return err
 	}

@@ -106,14 +106,12 @@ const xattrRecord = "SCHILY.xattr."
 // shortSum is how much of the digest of an attribute's value is kept.
 const shortSum = 16
 
-// appendRecord writes what an entry is: equal bytes are equal entries.
+// appendRecord writes what an entry is: equal bytes are equal entries. Hard links
+// are a linker's.
 func appendRecord(b []byte, k kind, h *tarstream.Header, sum []byte) []byte {
 	b = append(b, byte(k))
-	switch {
-	case k.isBare():
+	if k.isBare() {
 		return b
-	case k == hardlink: // all else is its target's
-		return appendString(b, layerpath.Of(h.Linkname))
 	}
 	b = binary.AppendUvarint(b, uint64(h.Mode&permissions))
 	b = binary.AppendVarint(b, int64(h.UID))
@@ -131,6 +129,16 @@ func appendRecord(b []byte, k kind, h *tarstream.Header, sum []byte) []byte {
 		b = binary.AppendVarint(b, h.Devminor)
 	}
 	return appendXattrs(b, h.Records)
+}
+
+// appendLinked writes what a hard link is, given the record of its target. Where that
+// is a link itself, it tells its own target already.
+func appendLinked(b, record []byte, target string) []byte {
+	b = append(b, record...)
+	if f, err := decode(record); err == nil && f.Link == "" {
+		b = appendString(b, target)
+	}
+	return b
 }
 
 func appendXattrs(b []byte, records map[string]string) []byte {
@@ -206,7 +214,7 @@ func decode(record []byte) (*File, error) {
 		f.Type, f.kind, f.Implied = kinds[dir], dir, true
 		return f, d.err()
 	case hardlink:
-		f.Target = d.string()
+		f.Link = d.string()
 		return f, d.err()
 	}
 	f.Mode = uint32(d.uvarint())
@@ -226,6 +234,9 @@ func decode(record []byte) (*File, error) {
 		x := Xattr{Name: d.string()}
 		copy(x.sum[:], d.take(shortSum))
 		f.Xattrs = append(f.Xattrs, x)
+	}
+	if len(d.b) > 0 && !d.bad {
+		f.Link = d.string()
 	}
 	return f, d.err()
 }

@@ -30,7 +30,6 @@ type sorter struct {
 	shelf *shelf
 	buf   []byte
 	at    []span
-	seq   uint64
 	runs  []run
 }
 
@@ -42,10 +41,10 @@ type span struct {
 
 func (s *sorter) key(x span) []byte { return s.buf[x.start:x.body] }
 
-// add takes an entry: what body appends is its record.
-func (s *sorter) add(place string, body func([]byte) []byte) error {
-	x := span{start: len(s.buf), seq: s.seq}
-	s.seq++
+// add takes an entry: what body appends is its record. Of entries with one place the
+// one with the higher number counts.
+func (s *sorter) add(place string, seq uint64, body func([]byte) []byte) error {
+	x := span{start: len(s.buf), seq: seq}
 	s.buf = append(s.buf, keyOf(place)...)
 	x.body = len(s.buf)
 	s.buf = body(s.buf)
