@@ -147,7 +147,7 @@ func prose(s string) string {
 	var b strings.Builder
 	for line := range strings.Lines(strings.TrimSpace(s)) {
 		if !strings.HasPrefix(line, "    ") && !strings.HasPrefix(line, "\t") {
-			line = strings.NewReplacer(`*`, `\*`, `<`, `\<`, `_`, `\_`).Replace(line)
+			line = strings.NewReplacer(`*`, `\*`, `<`, `\<`).Replace(line)
 		}
 		b.WriteString(line)
 	}

@@ -31,7 +31,7 @@ func write(dir string, man bool) error {
 	if man {
 		pages, ext = manual.ManPages(cliplugin.Tree()), "*.1"
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a manual is for everybody
 		return err
 	}
 	old, err := filepath.Glob(filepath.Join(dir, ext))
