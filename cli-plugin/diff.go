@@ -3,6 +3,7 @@ package cliplugin
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -96,13 +97,13 @@ func (p *program) compare(ctx context.Context, cmd *cobra.Command, o diffOptions
 	if err := p.checkStreams(cmd, b, ""); err != nil {
 		return nil, err
 	}
+	if isStdin(a) && isStdin(b) {
+		return nil, usage(cmd, "A and B both are standard input; write one of them to a file")
+	}
 	places.Remote.Source = places.Remote.Sink // --dest-creds-file is for the second
 	second, err := p.compared(places, b)
 	if err != nil {
 		return nil, err
-	}
-	if first.Once && second.Once {
-		return nil, usage(cmd, "A and B both are standard input; write one of them to a file")
 	}
 	return compare.Run(ctx, first, second, compare.Options{
 		IgnoreTimes: o.ignoreTimes, Match: o.match(), TempDir: p.options.tempDir, Pipeline: opts,
@@ -115,9 +116,24 @@ func (p *program) compared(places builtin.Config, uri string) (in compare.Input,
 	if err != nil {
 		return in, err
 	}
-	in.Name, in.Once, in.Far = loc.String(), isStandardStream(loc), loc.Scheme == "registry"
+	in.Name, in.Once, in.Far = loc.String(), isStandardStream(loc) || isPipe(loc), loc.Scheme == "registry"
 	in.Source, err = builtin.Schemes(places, p.extra...).Source(uri)
 	return in, err
+}
+
+func isStdin(uri string) bool {
+	loc, err := pipeline.ParseLocation(uri)
+	return err == nil && isStandardStream(loc)
+}
+
+// isPipe says whether a location is a pipe, as a shell makes of <(command).
+func isPipe(loc pipeline.Location) bool {
+	path, err := loc.FilePath()
+	if err != nil || loc.Scheme != "tar" && loc.Scheme != "file" {
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
 }
 
 // match says which paths count; nil is all.

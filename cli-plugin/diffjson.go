@@ -101,8 +101,7 @@ func writeDiffJSON(ctx context.Context, w io.Writer, c *compare.Comparison, o di
 		return err
 	}
 	b := bufio.NewWriter(w)
-	b.Write(bytes.TrimSuffix(head.Bytes(), []byte("\n}\n")))
-	b.WriteString(",\n  \"files\": [")
+	fmt.Fprintf(b, "%s,\n  \"files\": [", bytes.TrimSuffix(head.Bytes(), []byte("\n}\n")))
 	between := "\n    "
 	for change, err := range c.Files(ctx) {
 		if err != nil {
@@ -112,14 +111,13 @@ func writeDiffJSON(ctx context.Context, w io.Writer, c *compare.Comparison, o di
 		if err != nil {
 			return err
 		}
-		b.WriteString(between)
-		b.Write(line)
+		fmt.Fprintf(b, "%s%s", between, line)
 		between = ",\n    "
 	}
 	if between[0] == ',' {
-		b.WriteString("\n  ")
+		fmt.Fprint(b, "\n  ")
 	}
-	b.WriteString("]\n}\n")
+	fmt.Fprintln(b, "]\n}")
 	return b.Flush()
 }
 

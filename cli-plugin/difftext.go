@@ -43,7 +43,7 @@ func writeDiff(ctx context.Context, w io.Writer, c *compare.Comparison, o diffOp
 				fmt.Fprintf(b, "  %s\n", diffLine(change))
 			}
 		}
-		b.WriteByte('\n')
+		fmt.Fprintln(b)
 	}
 	fmt.Fprintln(b, diffSummary(c))
 	return b.Flush()
@@ -117,7 +117,7 @@ func writeDiffLayers(b *bufio.Writer, c *compare.Comparison) {
 			fmt.Fprintf(b, "  ? layer %d of %s is kept elsewhere by its URLs and was not compared (--foreign=fetch brings it)\n", n, side.name)
 		}
 	}
-	b.WriteByte('\n')
+	fmt.Fprintln(b)
 }
 
 func diffLayer(l compare.Layer) string {
@@ -147,7 +147,7 @@ func writeDiffConfig(b *bufio.Writer, c *compare.Comparison, history bool) {
 			}
 		}
 	}
-	b.WriteByte('\n')
+	fmt.Fprintln(b)
 }
 
 func diffField(d compare.Difference) string {
@@ -275,7 +275,7 @@ func diffSummary(c *compare.Comparison) string {
 	case n == 0:
 		return "No differences in files."
 	}
-	grown := "files have the same size altogether"
+	grown := "files have as many bytes"
 	switch {
 	case s.Growth > 0:
 		grown = "B has " + infoSize(s.Growth) + " more in files"

@@ -54,7 +54,7 @@ const (
 func (g *group) exposes() exposure {
 	out := bare
 	for _, i := range g.items {
-		switch i.kind() { //nolint:exhaustive // all others cover it
+		switch i.kind() {
 		case opaque:
 		case implied:
 			out = max(out, lined)
