@@ -102,7 +102,7 @@ func paragraphs(s string) string {
 		switch {
 		case p == "":
 		case strings.HasPrefix(p, "\t") || strings.HasPrefix(p, "    "):
-			b.WriteString(literal(strings.TrimLeft(p, "\t ")))
+			b.WriteString(literal(dedent(strings.ReplaceAll(p, "\t", "    "))))
 		default:
 			b.WriteString(".PP\n" + roff(strings.TrimLeft(p, "# ")) + "\n") // cobra's own help has headings
 		}
