@@ -55,6 +55,7 @@ func (b *bench) jobs() []job {
 		b.archiveSearchJob(),
 		b.infoJob(),
 		b.checkJob(),
+		b.cachedJob(),
 		b.expandJob(),
 		b.inflateJob(),
 		b.transcodeJob(),
