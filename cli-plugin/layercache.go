@@ -134,7 +134,7 @@ func (p *period) Set(s string) error {
 	for suffix, unit := range map[string]time.Duration{"d": day, "w": 7 * day} {
 		number, ok := strings.CutSuffix(s, suffix)
 		if n, err := strconv.ParseUint(number, 10, 16); ok && err == nil && n > 0 {
-			*p = period(time.Duration(n) * unit) //nolint:gosec // 16 bits of weeks fit
+			*p = period(time.Duration(n) * unit)
 			return nil
 		}
 	}

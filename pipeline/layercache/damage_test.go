@@ -12,11 +12,10 @@ import (
 )
 
 // damaged opens a file that must be told of as damaged.
-func damaged(t testing.TB, path string, cfg layercache.Config) *layercache.Cache {
+func damaged(t testing.TB, path string) *layercache.Cache {
 	t.Helper()
 	var warnings []string
-	cfg.Warn = func(s string) { warnings = append(warnings, s) }
-	c := open(t, path, cfg)
+	c := open(t, path, layercache.Config{Warn: func(s string) { warnings = append(warnings, s) }})
 	if len(warnings) != 1 || !strings.Contains(warnings[0], path+".damaged-") {
 		t.Errorf("the warnings are %q", warnings)
 	}
@@ -27,7 +26,7 @@ func TestDamagedFileIsSetAsideAndRebuilt(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"empty":             "",
-		"cut":               pythonFile("", "none")[:200],
+		"cut":               pythonFile("")[:200],
 		"no JSON":           "layers",
 		"null":              "null",
 		"an array":          "[]",
@@ -40,19 +39,19 @@ func TestDamagedFileIsSetAsideAndRebuilt(t *testing.T) {
 		"outcomes as text":  `{"version": 1, "layers": {}, "outcomes": "x"}`,
 		"deep":              `{"version": 1, "layers": ` + strings.Repeat("[", 1<<20) + strings.Repeat("]", 1<<20) + `}`,
 		"entry of no type":  `{"version": 1, "layers": {"` + of("x").String() + `": 7}}`,
-		"key is no digest":  pythonFile("sha256:zz", "none"),
-		"key leads out":     strings.Replace(pythonFile("", "none"), of("layer").Encoded(), "../../etc/passwd", 1),
-		"digest is none":    strings.Replace(pythonFile("", "none"), of("result").String(), "sha256:12", 1),
-		"size is text":      strings.Replace(pythonFile("", "none"), `_size": 6`, `_size": "6"`, 1),
-		"size is negative":  strings.Replace(pythonFile("", "none"), `_size": 6`, `_size": -6`, 1),
-		"size is too large": strings.Replace(pythonFile("", "none"), `_size": 6`, `_size": 1e400`, 1),
+		"key is no digest":  pythonFile("sha256:zz"),
+		"key leads out":     strings.Replace(pythonFile(""), of("layer").Encoded(), "../../etc/passwd", 1),
+		"digest is none":    strings.Replace(pythonFile(""), of("result").String(), "sha256:12", 1),
+		"size is text":      strings.Replace(pythonFile(""), `_size": 6`, `_size": "6"`, 1),
+		"size is negative":  strings.Replace(pythonFile(""), `_size": 6`, `_size": -6`, 1),
+		"size is too large": strings.Replace(pythonFile(""), `_size": 6`, `_size": 1e400`, 1),
 		"large":             `{"version": 1, "layers": {}, "x": "` + strings.Repeat("x", 17<<20) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "cache.json")
 			write(t, path, text)
-			c := damaged(t, path, layercache.Config{})
+			c := damaged(t, path)
 			if len(c.Entries()) > 0 {
 				t.Errorf("it has %+v", c.Entries())
 			}
@@ -76,7 +75,7 @@ func TestWhatCanBeReadOfADamagedFileCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, path, strings.Replace(string(raw), of("plain second").String(), "sha256:no", 1))
-	c := damaged(t, path, layercache.Config{})
+	c := damaged(t, path)
 	knows(t, c, "layer", "one", "first")
 	if _, ok := c.Lookup(key("layer", "two")); ok {
 		t.Error("the damaged entry counts")
@@ -108,7 +107,7 @@ func TestOutcomesThatMakeNoSenseAreDamage(t *testing.T) {
 		}
 		path := filepath.Join(t.TempDir(), "cache.json")
 		write(t, path, string(text))
-		if c := damaged(t, path, layercache.Config{}); len(c.Entries()) != 1 {
+		if c := damaged(t, path); len(c.Entries()) != 1 {
 			t.Errorf("%s %v: %d entries", member, bad, len(c.Entries()))
 		}
 	}
@@ -119,7 +118,7 @@ func TestWhatWasSetAsideIsNeverOverwritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cache.json")
 	for i := range 3 {
 		write(t, path, fmt.Sprint("damage ", i))
-		damaged(t, path, layercache.Config{})
+		damaged(t, path)
 	}
 	for i := range 3 {
 		got, err := os.ReadFile(fmt.Sprintf("%s.damaged-%d", path, i+1))

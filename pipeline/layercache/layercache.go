@@ -200,7 +200,7 @@ func (c *Cache) Save(ctx context.Context) error {
 }
 
 func mediaType(l pipeline.CachedLayer) string {
-	switch l.Compression {
+	switch l.Compression { //nolint:exhaustive // no layer is written with the others
 	case pipeline.Gzip:
 		return ocispec.MediaTypeImageLayerGzip
 	case pipeline.Zstd:

@@ -120,7 +120,7 @@ func TestUseDoesNotBringBackAnOlderOutcome(t *testing.T) {
 func TestPruneForgetsWhatItIsTold(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "cache.json")
-	write(t, path, pythonFile("", "none"))
+	write(t, path, pythonFile(""))
 	record(t, path, layercache.Config{}, "a", "r", "of a")
 	record(t, path, layercache.Config{}, "b", "r", "of b")
 	c := open(t, path, layercache.Config{})
