@@ -252,9 +252,7 @@ func (t *transfer) remember() {
 	}
 	c, blob := t.run.opts.Cache, t.layer.Blob
 	s := knownSource{t.out.SourceDiffID, t.came}
-	if blob.Digest != s.diffID {
-		c.Record(CacheKey{Layer: blob.Digest}, CachedLayer{Blob: blob, Compression: s.came, DiffID: s.diffID})
-	}
+	c.Record(CacheKey{Layer: blob.Digest}, CachedLayer{Blob: blob, Compression: s.came, DiffID: s.diffID})
 	out := CachedLayer{Blob: t.out.Result, Compression: t.out.compression, DiffID: t.out.ResultDiffID, Place: t.place()}
 	if kept := out.Blob.Digest == blob.Digest; kept {
 		out.Compression, out.DiffID = s.came, s.diffID

@@ -19,8 +19,6 @@ import (
 
 const (
 	filePerm, dirPerm = 0o600, 0o700
-	// others are the permissions that let more than the owner write.
-	others = 0o022
 	// leastRead bounds what is read of a file from below: another program may have
 	// had another bound.
 	leastRead = 16 << 20
@@ -109,7 +107,7 @@ func (f *file) checkDir(root *os.Root) error {
 	switch {
 	case err != nil:
 		return err
-	case info.Mode()&fs.ModeSticky == 0 && info.Mode().Perm()&others != 0:
+	case info.Mode()&fs.ModeSticky == 0 && othersMayWrite(info):
 		return pipeline.Usage("the layer cache %s is in a directory that others may write to (mode %04o), so they could put other layers into your images; run: chmod go-w %s", f.path, info.Mode().Perm(), f.dir)
 	case info.Mode()&fs.ModeSticky == 0 && !ours(info):
 		return pipeline.Usage("the layer cache %s is in a directory of another user, who could put other layers into your images; name a file in a directory of your own", f.path)
@@ -124,7 +122,7 @@ func (f *file) check(info fs.FileInfo) error {
 		return pipeline.Usage("the layer cache %s is a symbolic link; name the file that it points at", f.path)
 	case !info.Mode().IsRegular():
 		return pipeline.Usage("the layer cache %s is no regular file; name another one", f.path)
-	case info.Mode().Perm()&others != 0:
+	case othersMayWrite(info):
 		return pipeline.Usage("others may write to the layer cache %s (mode %04o), so they could put other layers into your images; run: chmod go-w %s", f.path, info.Mode().Perm(), f.path)
 	case !ours(info):
 		return pipeline.Usage("the layer cache %s belongs to another user, who could put other layers into your images; name a file of your own", f.path)
@@ -209,7 +207,13 @@ func (f *file) replace(root *os.Root, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(raw)
+	// Who may read it is for the user to say.
+	if was, serr := root.Lstat(f.name); serr == nil {
+		err = out.Chmod(was.Mode().Perm())
+	}
+	if err == nil {
+		_, err = out.Write(raw)
+	}
 	if err == nil {
 		err = out.Sync()
 	}

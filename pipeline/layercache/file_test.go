@@ -91,4 +91,13 @@ func TestFileIsForItsOwnerOnly(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+	for _, want := range []os.FileMode{0o600, 0o640} { // and to whom the owner gives it
+		if err := os.Chmod(path, want); err != nil {
+			t.Fatal(err)
+		}
+		record(t, path, layercache.Config{}, "layer", want.String(), "result")
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+	}
 }
