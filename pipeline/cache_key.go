@@ -50,7 +50,7 @@ func (t *transfer) cacheKeys(s knownSource, filtered bool) (keys []cacheKey) {
 	if !recoded {
 		add(s.diffID, asItCame, cacheKey{kept: true})
 	}
-	if recoded || t.mode == RecompressCanonical {
+	if recoded || t.compressesAnew() {
 		add(s.diffID, canonicalHow(enc), cacheKey{changed: !recoded})
 		if recoded && t.run.lastEdit < 0 && t.layer.Blob.Digest != s.diffID { // the original keyed what came from registries so
 			add(t.layer.Blob.Digest, canonicalHow(enc), cacheKey{})
@@ -71,7 +71,7 @@ func (t *transfer) outcomeKey(s knownSource, out CachedLayer) (CacheKey, bool) {
 	switch recoded := madeAnew(t.came, t.enc); {
 	case !recoded && out.Blob.Digest == t.layer.Blob.Digest:
 		k.Recipe = t.cacheRecipe(asItCame, upon)
-	case recoded, t.mode == RecompressCanonical:
+	case recoded, t.compressesAnew():
 		k.Recipe = t.cacheRecipe(canonicalHow(t.enc), upon)
 	default:
 		k.Layer, k.Recipe = t.layer.Blob.Digest, t.cacheRecipe(transcodeHow(t.enc), upon)
@@ -81,6 +81,9 @@ func (t *transfer) outcomeKey(s knownSource, out CachedLayer) (CacheKey, bool) {
 
 // madeAnew says whether a layer is compressed anew, changed or not.
 func madeAnew(came Compression, enc Encoding) bool { return enc.Anew || enc.Compression != came }
+
+// compressesAnew says whether every layer that changes is, whatever it is.
+func (t *transfer) compressesAnew() bool { return t.mode == RecompressCanonical || t.run.content }
 
 const asItCame = "as it came"
 

@@ -220,6 +220,7 @@ func TestParallelLayersAreRecordedUnderTheirOwnDiffID(t *testing.T) {
 // onlooker is a Watcher that writes down names, and may refuse a layer.
 type onlooker struct {
 	refuse error
+	mu     sync.Mutex
 	names  []string
 	done   int
 }
@@ -227,6 +228,8 @@ type onlooker struct {
 func (w *onlooker) Recipe() pipeline.Recipe { return pipeline.Recipe{Key: "onlooker"} }
 
 func (w *onlooker) Layer(_ context.Context, _ pipeline.LayerInfo, next tarstream.Handler) (tarstream.Handler, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.names = nil
 	return onlooking{next, w}, nil
 }
@@ -234,6 +237,8 @@ func (w *onlooker) Layer(_ context.Context, _ pipeline.LayerInfo, next tarstream
 func (w *onlooker) Images([]pipeline.ImageLayers) error { return nil }
 
 func (w *onlooker) Done(pipeline.LayerSeen) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.done++
 	return nil
 }
@@ -244,7 +249,9 @@ type onlooking struct {
 }
 
 func (h onlooking) Entry(e *tarstream.Entry) error {
+	h.w.mu.Lock()
 	h.w.names = append(h.w.names, e.Header().Name)
+	h.w.mu.Unlock()
 	return errors.Join(h.w.refuse, h.Handler.Entry(e))
 }
 
