@@ -48,15 +48,14 @@ func startTokens(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	const access = "access-token"
 	content := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	var s *httptest.Server
-	s = httptest.NewServer(worldOf(ts).recorded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(worldOf(ts).recorded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/token" && r.Method == http.MethodPost && r.FormValue("grant_type") == "refresh_token" && r.FormValue("refresh_token") == args[1]:
 			_ = json.NewEncoder(w).Encode(map[string]string{"access_token": access})
 		case r.URL.Path == "/token":
 			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}`, http.StatusUnauthorized)
 		case r.Header.Get("Authorization") != "Bearer "+access:
-			w.Header().Set("WWW-Authenticate", `Bearer realm="`+s.URL+`/token",service="test",scope="repository:app:pull,push"`)
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token",service="test",scope="repository:app:pull,push"`)
 			http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`, http.StatusUnauthorized)
 		default:
 			content.ServeHTTP(w, r)
