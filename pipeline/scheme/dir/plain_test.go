@@ -168,7 +168,7 @@ func TestLayoutsAreNotMixed(t *testing.T) {
 	if err := tryWrite(t, path+"?format=oci", "app:2", layer(t, "f", "2")); err == nil || !strings.Contains(err.Error(), "leave format=oci out") {
 		t.Error(err)
 	}
-	if err := tryWrite(t, oci, "app:2", layer(t, "f", "2")); err == nil || !strings.Contains(err.Error(), "add ?format=oci") {
+	if err := tryWrite(t, oci, "app:2", layer(t, "f", "2")); err == nil || !strings.Contains(err.Error(), "write dir://DIR?format=oci") {
 		t.Error(err)
 	}
 }

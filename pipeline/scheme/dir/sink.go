@@ -100,9 +100,22 @@ func (s *sink) fits() error {
 	case s.oci && have == formatPlain:
 		return pipeline.Usage("it holds images in the plain layout; leave format=oci out, or name another directory")
 	case !s.oci && have == formatOCI:
-		return pipeline.Usage("it is an OCI layout; add ?format=oci, or name another directory")
+		return pipeline.Usage("it is an OCI layout; write dir://DIR?format=oci, or name another directory")
+	}
+	if s.each && s.session.exists(mountedConfig) {
+		return pipeline.Usage("its layers are unpacked for mounts://; name another directory for expand=layers")
 	}
 	return nil
+}
+
+// mountedConfig is in directories of mounts://, whose unpacked layers have the
+// names of those of expand=layers, and are not the same.
+const mountedConfig = "container-config.json"
+
+// exists says whether there is anything of that name.
+func (f *folder) exists(name string) bool {
+	_, err := f.root.Lstat(name)
+	return err == nil
 }
 
 // Capacity is everything for a layout. The plain layout has no indexes, and a

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // keep decides what becomes of the changes that an earlier mount has left: upon
@@ -104,28 +105,40 @@ func (a *addition) writeConfigs() error {
 // removeOld takes unpacked layers away that are not of this image, and those of
 // this one as they were upon other layers.
 func (a *addition) removeOld() error {
-	names, err := a.list(".")
+	trees, err := a.unpacked()
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		if digest.NewDigestFromEncoded(digest.SHA256, n).Validate() != nil {
-			continue
-		}
-		trees, err := a.list(n)
-		if err != nil {
+	for _, t := range trees {
+		if err := a.w.Move(t, a.w.Temp()); err != nil {
 			return err
-		}
-		for _, t := range trees {
-			if t != treePrefix && !strings.HasPrefix(t, treePrefix+".") || t == treePrefix+".tar" {
-				continue
-			}
-			if err := a.w.Root.Rename(n+"/"+t, a.w.Temp()); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// unpacked are the names of all unpacked layers: HEX/layer, HEX/layer.2.
+func (a *addition) unpacked() (out []string, err error) {
+	entries, err := staging.Entries(a.w.Root)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		n := e.Name()
+		if !e.IsDir() || digest.NewDigestFromEncoded(digest.SHA256, n).Validate() != nil {
+			continue
+		}
+		inside, err := a.list(n)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range inside {
+			if t == treePrefix || strings.HasPrefix(t, treePrefix+".") && t != treePrefix+".tar" {
+				out = append(out, n+"/"+t)
+			}
+		}
+	}
+	return out, nil
 }
 
 // assemble mounts what now has its names, so that whoever looks at mountinfo sees

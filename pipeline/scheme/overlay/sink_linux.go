@@ -64,7 +64,7 @@ type place struct{ temp, name string }
 // Begin refuses what could not be mounted at the end.
 func (a *addition) Begin(_ context.Context, w *dir.Workspace) (err error) {
 	a.w = w
-	if err := a.free(); err != nil {
+	if err := errors.Join(a.free(), a.foreign()); err != nil {
 		return err
 	}
 	a.mounter, err = probe(w, a.cfg.ways)
@@ -93,6 +93,19 @@ func (a *addition) free() error {
 		err = pipeline.Usage("%s is not empty; name another directory", mountPoint)
 	}
 	return err
+}
+
+// foreign refuses a directory with layers that dir:// has unpacked: they have the
+// same names, and are not ours to replace.
+func (a *addition) foreign() error {
+	trees, err := a.unpacked()
+	if err != nil || len(trees) == 0 {
+		return err
+	}
+	if _, err := a.w.Root.Lstat(containerConfig); errors.Is(err, fs.ErrNotExist) {
+		return pipeline.Usage("it holds layers that dir://?expand=layers has unpacked; name another directory")
+	}
+	return nil
 }
 
 // list returns the names in a directory; none where there is no such.

@@ -162,7 +162,9 @@ func TestDirectoryThatCannotBeMountedOnIsRefused(t *testing.T) {
 			write(t, path+"/delta/f", "1")
 			write(t, path+"/container-config.json", "{")
 		}, "delta holds changes to another image"},
-		"a file": {func(t *testing.T, path string) { t.Helper(); remove(t, path); write(t, path, "1") }, "it is a file"},
+		"an OCI layout":    {func(t *testing.T, path string) { t.Helper(); prepare(t, "dir://"+path+"?format=oci") }, "it is an OCI layout; write dir://"},
+		"dir's own layers": {func(t *testing.T, path string) { t.Helper(); prepare(t, "dir://"+path+"?expand=layers") }, "layers that dir://?expand=layers has unpacked"},
+		"a file":           {func(t *testing.T, path string) { t.Helper(); remove(t, path); write(t, path, "1") }, "it is a file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -178,10 +180,18 @@ func TestDirectoryThatCannotBeMountedOnIsRefused(t *testing.T) {
 			if mounted(t, path+"/rootfs") {
 				t.Error("it is mounted all the same")
 			}
-			if _, err := os.Lstat(path + "/manifest.json"); err == nil {
-				t.Error("it is published all the same")
+			if left, _ := filepath.Glob(path + "/.occystrap-*"); len(left) > 0 {
+				t.Errorf("there are %v", left)
 			}
 		})
+	}
+}
+
+// prepare writes an image to a place that is not mounts://.
+func prepare(t *testing.T, to string) {
+	t.Helper()
+	if err := run(t, overlay.Config{}, imageOf(t, packed(t, layer{file("a", "1")})...), to); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -237,6 +247,9 @@ func TestAnotherImageTakesThePlaceOfOneWithoutChanges(t *testing.T) {
 	mount(t, overlay.Config{}, imageOf(t, packed(t, second, base)...), path)
 	if got := names(t, path+"/rootfs"); !slices.Equal(got, []string{"d/", "d/a"}) {
 		t.Errorf("there are %v", got)
+	}
+	if err := run(t, overlay.Config{}, imageOf(t, packed(t, base)...), "dir://"+path+"?expand=layers"); err == nil || !strings.Contains(err.Error(), "unpacked for mounts://") {
+		t.Errorf("got %v", err)
 	}
 	if trees, err := filepath.Glob(path + "/*/layer*"); err != nil || len(trees) != 3+2 { // three tars, two trees
 		t.Errorf("unpacked are %v, %v", trees, err)
