@@ -17,7 +17,7 @@ import (
 // later.
 func (a *addition) Prepare(ctx context.Context, i dir.Image) (err error) {
 	a.image = i
-	if err := a.keep(); err != nil {
+	if err := errors.Join(a.mounter.fits(len(i.Layers)), a.keep()); err != nil {
 		return err
 	}
 	b := &build{addition: a}

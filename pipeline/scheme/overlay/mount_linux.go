@@ -52,6 +52,18 @@ type stack struct {
 // maxStack is how many lower layers Linux takes (OVL_MAX_STACK).
 const maxStack = 500
 
+// fits refuses more layers than can be mounted, before any is unpacked.
+func (m *mounter) fits(layers int) error {
+	limit := maxStack
+	if m.way == byString {
+		limit = min(limit, maxString())
+	}
+	if layers > limit {
+		return fmt.Errorf("the image has %d layers, and overlayfs of this kernel takes %d; dir://DIR?expand=true takes any number", layers, limit)
+	}
+	return nil
+}
+
 type option struct{ key, value string } // no value: a flag
 
 // options are those that do not depend on a stack. Features that would make one
@@ -72,9 +84,6 @@ func (m *mounter) options(scratch bool) []option {
 // mount puts a stack together. The mount has no place in any tree: it is reached
 // through the open file, and gone when that is closed, unless attach gave it one.
 func (m *mounter) mount(s stack) (*os.File, error) {
-	if len(s.lowers) > maxStack {
-		return nil, fmt.Errorf("the image has %d layers, and overlayfs takes %d; dir://DIR?expand=true takes any number", len(s.lowers), maxStack)
-	}
 	if m.way == byString {
 		return m.mountString(s)
 	}

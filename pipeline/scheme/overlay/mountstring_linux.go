@@ -13,17 +13,13 @@ import (
 // mount(2) a page. mount(2) knows no mounts without a place: it gets a directory of
 // ours, is copied from there, and taken away at once.
 func (m *mounter) mountString(s stack) (mount *os.File, err error) {
-	data, err := m.data(s)
-	if err != nil {
-		return nil, err
-	}
 	in, name, err := m.spare()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
 	place := nameOf(in) + "/" + name
-	if err := unix.Mount(source, place, "overlay", 0, data); err != nil {
+	if err := unix.Mount(source, place, "overlay", 0, m.data(s)); err != nil {
 		return nil, errMount(err, "")
 	}
 	fd, err := unix.OpenTree(int(in.Fd()), name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
@@ -38,9 +34,19 @@ func (m *mounter) mountString(s stack) (mount *os.File, err error) {
 	return mount, err
 }
 
+// maxString is how many lower layers have room in the option string of mount(2),
+// a page less its end.
+func maxString() int {
+	const (
+		name   = len("/proc/self/fd/12345:")
+		others = 256 // upper and work directory, all options
+	)
+	return (os.Getpagesize() - 1 - others) / name
+}
+
 // data is the option string of mount(2). Names are /proc/self/fd/N: without
-// anything that has to be escaped, and room for more than 200.
-func (m *mounter) data(s stack) (string, error) {
+// anything that has to be escaped.
+func (m *mounter) data(s stack) string {
 	lowers := make([]string, len(s.lowers))
 	for i, l := range s.lowers {
 		lowers[i] = nameOf(l)
@@ -54,9 +60,5 @@ func (m *mounter) data(s stack) (string, error) {
 		}
 		parts = append(parts, part)
 	}
-	data := strings.Join(parts, ",")
-	if limit := os.Getpagesize() - 1; len(data) > limit {
-		return "", fmt.Errorf("the image has %d layers, which this kernel cannot take at once (%d bytes of options, of %d); Linux 6.7 can, and so can dir://DIR?expand=true", len(lowers), len(data), limit)
-	}
-	return data, nil
+	return strings.Join(parts, ",")
 }

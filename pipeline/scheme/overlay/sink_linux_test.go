@@ -280,12 +280,17 @@ func TestWithoutPrivilegeItSaysWhatToDo(t *testing.T) {
 func TestMoreLayersThanOverlayfsTakesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := make([]layer, 501)
-	err := tryMount(t, overlay.Config{}, imageOf(t, packed(t, many...)...), t.TempDir())
-	if err == nil || !strings.Contains(err.Error(), "has 501 layers, and overlayfs takes 500") {
-		t.Errorf("got %v", err)
-	}
-	if err := tryMount(t, overlay.By(overlay.Config{}, overlay.Ways()["by string"]), imageOf(t, packed(t, many[:300]...)...), t.TempDir()); err == nil || !strings.Contains(err.Error(), "which this kernel cannot take at once") {
-		t.Errorf("got %v", err)
+	for way, c := range map[string]struct {
+		layers int
+		err    string
+	}{
+		"by file":   {501, "has 501 layers, and overlayfs of this kernel takes 500"},
+		"by string": {300, "has 300 layers, and overlayfs of this kernel takes 191"},
+	} {
+		err := tryMount(t, overlay.By(overlay.Config{}, overlay.Ways()[way]), imageOf(t, packed(t, many[:c.layers]...)...), t.TempDir())
+		if os.Getpagesize() == 4096 && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: got %v", way, err)
+		}
 	}
 }
 
