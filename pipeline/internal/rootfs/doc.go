@@ -29,9 +29,10 @@ type Options struct {
 	// Visible keeps whiteouts as the files that they are in the layer: for one
 	// layer by itself.
 	Visible bool
-	// Renew makes a directory anew whose lower content a layer hides, in place of
-	// removing what is in it: overlayfs has a mark for that.
-	Renew bool
+	// Overlay is for directories that are mounts of overlayfs. Directories of lower
+	// layers are put aside there, see Trash, and made anew where they are emptied:
+	// overlayfs has marks for both, in place of one for each file.
+	Overlay bool
 }
 
 // LeftOut is what was not done because this user may not do it, or the file

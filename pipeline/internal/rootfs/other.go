@@ -21,6 +21,9 @@ func New(*os.File, Options) (*Tree, error) { return nil, errLinux }
 // Enter is never called.
 func (*Tree) Enter(*os.File) error { return errLinux }
 
+// Trash is never called.
+func (*Tree) Trash() string { return "" }
+
 // Apply is never called.
 func (*Tree) Apply(context.Context, *os.File) error { return errLinux }
 

@@ -26,6 +26,8 @@ type Tree struct {
 	top    *node
 	chain  []open // the directory at hand: from the top down, without links
 	group  *errgroup.Group
+	trash  string // at the top; "": there is none yet
+	asides int    // directories that were put there
 }
 
 // A node is a directory of the tree. All of them were made here, so all are
@@ -54,6 +56,7 @@ func (t *Tree) Enter(dir *os.File) error {
 		return err
 	}
 	t.chain = []open{{t.top, fd}}
+	t.trash = ""
 	t.touch()
 	return nil
 }

@@ -168,8 +168,12 @@ func readlink(dir int, name string) (string, error) {
 // remove removes a name from the directory at hand, and all below it.
 func (t *Tree) remove(name string) error {
 	d := t.at()
+	_, directory := d.children[name]
 	delete(d.children, name)
 	t.touch()
+	if directory && t.opts.Overlay && t.putAside(name) == nil {
+		return nil
+	}
 	return removeAt(d.fd, name, &t.hidden)
 }
 

@@ -48,13 +48,8 @@ func (t *Tree) whiteout(_ context.Context, i item) error {
 // empty removes all that is in the directory at hand.
 func (t *Tree) empty() error {
 	d := t.at()
-	if t.opts.Renew && len(t.chain) > 1 {
-		t.cut(len(t.chain) - 2)
-		if err := errors.Join(t.remove(d.name), t.mkdir(d.name)); err != nil {
-			return err
-		}
-		t.at().children[d.name].meta = d.meta
-		return nil
+	if t.opts.Overlay {
+		return t.renew(d)
 	}
 	d.children = nil
 	t.touch()

@@ -83,7 +83,7 @@ func (b *build) base() error {
 	if len(b.image.Layers) == 0 {
 		b.trees = []place{{temp, treePrefix}}
 	}
-	b.tree, err = rootfs.New(f, rootfs.Options{Entries: l.Entries, Sparse: l.Layer, Renew: true})
+	b.tree, err = rootfs.New(f, rootfs.Options{Entries: l.Entries, Sparse: l.Layer, Overlay: true})
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,20 @@ func (b *build) apply(ctx context.Context, d digest.Digest) error {
 // within does something in a view of the tree so far; what changes goes into a
 // directory.
 func (b *build) within(upper *os.File, do func() error) error {
+	if err := b.mounted(upper, do); err != nil {
+		return err
+	}
+	trash := b.tree.Trash()
+	if trash == "" {
+		return nil
+	}
+	if err := rootfs.RemoveAll(upper, trash); err != nil {
+		return err
+	}
+	return b.enter(upper, func() error { return nil }) // for the time of its top
+}
+
+func (b *build) mounted(upper *os.File, do func() error) error {
 	_, work, err := temp(b.w)
 	if err != nil {
 		return err
@@ -132,6 +146,11 @@ func (b *build) within(upper *os.File, do func() error) error {
 		return err
 	}
 	defer in.Close()
+	return b.enter(in, do)
+}
+
+// enter does something in an open directory that shows the tree.
+func (b *build) enter(in *os.File, do func() error) error {
 	if err := b.tree.Enter(in); err != nil {
 		return err
 	}

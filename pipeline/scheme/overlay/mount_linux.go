@@ -70,9 +70,14 @@ type option struct{ key, value string } // no value: a flag
 // directory mean another are off: a layer is a stranger's.
 func (m *mounter) options(scratch bool) []option {
 	out := []option{{"index", "off"}}
-	if m.userxattr {
+	switch {
+	case m.userxattr:
 		out = append(out, option{"userxattr", ""}) // without the others
-	} else {
+	case scratch:
+		// Whole directories are put aside (rootfs.Tree.Trash); no layer has such a
+		// mark of its own.
+		out = append(out, option{"redirect_dir", "on"}, option{"metacopy", "off"})
+	default:
 		out = append(out, option{"redirect_dir", "nofollow"}, option{"metacopy", "off"})
 	}
 	if scratch && m.volatile {
@@ -144,11 +149,9 @@ func (m *mounter) directory(fs int, key string, dir *os.File) (err error) {
 // nameOf names an open directory, shortly and without anything to escape.
 func nameOf(dir *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) }
 
-// errMount says that overlayfs could not be mounted.
+// errMount says that overlayfs could not be mounted in this way. Even EPERM may
+// mean an option: redirect_dir in a user namespace.
 func errMount(err error, details string) error {
-	if errors.Is(err, unix.EPERM) {
-		return refused(err)
-	}
 	if details != "" {
 		err = fmt.Errorf("%w: %s", err, details)
 	}

@@ -137,15 +137,20 @@ func TestMountedSamples(t *testing.T) {
 func TestWhiteoutsAreDevicesAtAnyDepth(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
-	layers := packed(t, layer{file("top", "1"), file("a/b/c/deep", "1"), file("a/b/c/other", "1")}, layer{file(".wh.top", ""), file("a/b/c/.wh.deep", "")})
+	layers := packed(t, layer{file("top", "1"), file("d/d/x", "1"), file("a/b/c/deep", "1"), file("a/b/c/other", "1"), file("a/e/e/x", "1")},
+		layer{file(".wh.top", ""), file(".wh.d", ""), file("a/.wh.e", ""), file("a/b/c/.wh.deep", "")})
 	mount(t, overlay.Config{}, imageOf(t, layers...), path)
-	for _, name := range []string{"top", "a/b/c/deep"} {
+	whiteouts := []string{"top", "d", "a/e", "a/b/c/deep"}
+	for _, name := range whiteouts {
 		if p := filepath.Join(unpacked(path, layers[1]), name); !isWhiteout(p) {
 			t.Errorf("%s is no whiteout", p)
 		}
 	}
 	if got := names(t, path+"/rootfs"); !slices.Equal(got, []string{"a/", "a/b/", "a/b/c/", "a/b/c/other"}) {
 		t.Errorf("there are %v", got)
+	}
+	if got := names(t, unpacked(path, layers[1])); len(got) != len(whiteouts)+3 { // and a, a/b, a/b/c
+		t.Errorf("the layer has %v", got)
 	}
 }
 
