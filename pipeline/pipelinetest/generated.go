@@ -3,6 +3,7 @@ package pipelinetest
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"iter"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -70,18 +72,40 @@ func (g *generatedGraph) Layers(ctx context.Context) iter.Seq2[pipeline.Layer, e
 	}
 }
 
-// ManyFiles writes a tar of n empty files with long names.
+// ManyFiles writes a tar of n empty files with long names. It patches one header,
+// which is many times faster than a tar.Writer.
 func ManyFiles(n int, modified time.Time) func(w io.Writer) error {
 	return func(w io.Writer) error {
-		tw := tar.NewWriter(w)
+		const nameLen, sumAt, blocks = 100, 148, 2 * 512
+		var b bytes.Buffer
+		tw := tar.NewWriter(&b)
+		if err := tw.WriteHeader(&tar.Header{Name: "x", Mode: 0o644, ModTime: modified, Format: tar.FormatUSTAR}); err != nil {
+			return err
+		}
+		header := b.Bytes()
+		copy(header[sumAt:], "        ") // as it counts in the sum of itself
+		rest := sumOf(header[nameLen:])
 		for i := range n {
-			name := fmt.Sprintf("usr/lib/python3/dist-packages/package%d/module_%x_%d.py", i/100, i*2654435761, i)
-			if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o644, ModTime: modified}); err != nil {
+			clear(header[:nameLen])
+			name := append(header[:0], "usr/lib/python3/dist-packages/package"...)
+			name = append(strconv.AppendInt(name, int64(i/100), 10), "/module_"...)
+			name = append(strconv.AppendInt(name, int64(i)*2654435761, 16), '_')
+			name = append(strconv.AppendInt(name, int64(i), 10), ".py"...)
+			copy(header[sumAt:], fmt.Sprintf("%06o\x00 ", rest+sumOf(name)))
+			if _, err := w.Write(header); err != nil {
 				return err
 			}
 		}
-		return tw.Close()
+		_, err := w.Write(make([]byte, blocks))
+		return err
 	}
+}
+
+func sumOf(b []byte) (sum int) {
+	for _, c := range b {
+		sum += int(c)
+	}
+	return sum
 }
 
 // Heap says how many bytes more than before were live at most while do ran.
