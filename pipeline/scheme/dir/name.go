@@ -96,6 +96,16 @@ func familiar(full string) (name, tag string) {
 // wrote it into RepoTags.
 func lastPart(full string) string { return path.Base(full) }
 
+// pathAndTag is a full name without its registry.
+func pathAndTag(full string) string {
+	ref, err := reference.ParseNormalizedNamed(full)
+	if err != nil {
+		return full
+	}
+	_, tag := familiar(full)
+	return reference.Path(ref) + ":" + tag
+}
+
 // manifestFile is the name of an image's manifest with unique_names: the rule
 // of the Python tool, on the name without its registry.
 func manifestFile(full string) string {

@@ -143,8 +143,33 @@ func choose(images []image, want string) ([]image, error) {
 	if len(found) > 0 {
 		return found, nil
 	}
+	if found, err := elsewhere(images, want, full); err != nil || len(found) > 0 {
+		return found, err
+	}
 	if near := pipeline.Nearest(want, names); near != "" {
 		return nil, fmt.Errorf("it has no image %q: %w (did you mean %s?)", want, pipeline.ErrNotFound, near)
 	}
 	return nil, fmt.Errorf("it has no image %q: %w; it has %s", want, pipeline.ErrNotFound, strings.Join(names, ", "))
+}
+
+// elsewhere finds an image of another registry than Docker Hub by its name without
+// the registry: so the Python tool wrote it into its catalog. There must be one.
+func elsewhere(images []image, want, full string) (found []image, err error) {
+	if full == "" || strings.HasPrefix(want, "docker.io/") {
+		return nil, nil
+	}
+	name, tag := familiar(full)
+	var names []string
+	for _, i := range images {
+		for _, n := range i.Names {
+			if pathAndTag(n) == name+":"+tag {
+				i.Names = []string{n}
+				found, names = append(found, i), append(names, n)
+			}
+		}
+	}
+	if len(found) > 1 {
+		return nil, fmt.Errorf("it has several images %s:%s: %s; name one with its registry", name, tag, strings.Join(names, ", "))
+	}
+	return found, nil
 }
