@@ -18,7 +18,7 @@ import (
 // installCache adds the options of the layer cache.
 func (o *options) installCache(flags *pflag.FlagSet) {
 	flags.StringVar(&o.layerCache, "layer-cache", "", "File that remembers what layers became, so that they are not made and sent again ($OCCYSTRAP_LAYER_CACHE)")
-	flags.Var(&o.layerCacheSize, "layer-cache-size", "Most bytes of that file (default 8m; $OCCYSTRAP_LAYER_CACHE_SIZE)")
+	flags.Var(&o.layerCacheSize, "layer-cache-size", "Most bytes of that file (default 4m; $OCCYSTRAP_LAYER_CACHE_SIZE)")
 }
 
 // cacheConfig is how the layer cache is kept by a run with these filters.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,18 +44,20 @@ func decode(raw []byte, now time.Time) (c *content, damage []error) {
 		c.other = members{}
 		return c, []error{fmt.Errorf("it is no JSON object: %w", cmp.Or(err, errors.New("it is null")))}
 	}
-	var v int
-	if err := c.other.take("version", &v); err != nil || v != version {
+	if string(c.other["version"]) != strconv.Itoa(version) {
 		c.other = members{}
 		return c, []error{fmt.Errorf("its version is not %d", version)}
 	}
+	delete(c.other, "version")
 	return c, append(c.decodeLayers(now), c.decodeOutcomes(now)...)
 }
 
 func (c *content) decodeLayers(now time.Time) (damage []error) {
 	var entries map[string]json.RawMessage
-	if err := c.other.take("layers", &entries); err != nil {
-		return []error{err}
+	raw := c.other["layers"]
+	delete(c.other, "layers")
+	if err := json.Unmarshal(raw, &entries); err != nil || entries == nil {
+		return []error{errors.New("its layers are no object")}
 	}
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		d, err := layerDigest(key)
@@ -83,12 +86,14 @@ func layerDigest(key string) (digest.Digest, error) {
 }
 
 func (c *content) decodeOutcomes(now time.Time) (damage []error) {
-	if _, ok := c.other["outcomes"]; !ok { // the Python tool's
+	raw, ok := c.other["outcomes"]
+	if !ok { // the Python tool's
 		return nil
 	}
+	delete(c.other, "outcomes")
 	var entries []json.RawMessage
-	if err := c.other.take("outcomes", &entries); err != nil {
-		return []error{err}
+	if err := json.Unmarshal(raw, &entries); err != nil {
+		return []error{errors.New("its outcomes are no list")}
 	}
 	for _, raw := range entries {
 		var o outcome
@@ -118,17 +123,34 @@ func (c *content) merge(fresh *content) {
 }
 
 func (c *content) encode() ([]byte, error) {
-	all := slices.SortedFunc(maps.Values(c.outcomes), func(a, b outcome) int {
-		return cmp.Or(cmp.Compare(a.Layer, b.Layer), cmp.Compare(a.Recipe, b.Recipe))
-	})
-	if all == nil {
-		all = []outcome{}
+	layers, outcomes := make(map[digest.Digest]any, len(c.layers)), make([]any, 0, len(c.outcomes))
+	var err error
+	for d, l := range c.layers {
+		if layers[d], err = l.form(); err != nil {
+			return nil, err
+		}
 	}
-	return marshal(c.other.with(map[string]any{"version": version, "layers": c.layers, "outcomes": all}))
+	for _, o := range slices.SortedFunc(maps.Values(c.outcomes), byLayer) {
+		form, err := o.form()
+		if err != nil {
+			return nil, err
+		}
+		outcomes = append(outcomes, form)
+	}
+	all := map[string]any{"version": version, "layers": layers, "outcomes": outcomes}
+	for name, other := range c.other {
+		all[name] = other
+	}
+	return marshal(all)
+}
+
+func byLayer(a, b outcome) int {
+	return cmp.Or(cmp.Compare(a.Layer, b.Layer), cmp.Compare(a.Recipe, b.Recipe))
 }
 
 // within is the file, with no more than size bytes: what was not used for longest
-// is forgotten.
+// is forgotten, and a tenth more, so that not every run has to. Of what is equally
+// old, what only the Python tool reads goes first.
 func (c *content) within(size int64) ([]byte, error) {
 	raw, err := c.encode()
 	if err != nil || int64(len(raw)) <= size {
@@ -136,31 +158,20 @@ func (c *content) within(size int64) ([]byte, error) {
 	}
 	type item struct {
 		used   time.Time
-		size   int64
+		length int64
 		forget func()
 	}
-	var items []item
-	add := func(used time.Time, entry any, forget func()) error {
-		text, err := marshal(entry)
-		items = append(items, item{used, int64(len(text)), forget})
-		return err
+	items := make([]item, 0, len(c.outcomes)+len(c.layers))
+	for k, l := range c.layers {
+		items = append(items, item{l.Time, l.length(), func() { delete(c.layers, k) }})
 	}
 	for k, o := range c.outcomes {
-		if err := add(o.Used, o, func() { delete(c.outcomes, k) }); err != nil {
-			return nil, err
-		}
-	}
-	for k, l := range c.layers {
-		if err := add(l.Time, l, func() { delete(c.layers, k) }); err != nil {
-			return nil, err
-		}
+		items = append(items, item{o.Used, o.length(), func() { delete(c.outcomes, k) }})
 	}
 	slices.SortStableFunc(items, func(a, b item) int { return a.used.Compare(b.used) })
-	// The text of an entry by itself is shorter than within the file, so this
-	// forgets too much rather than too little; once is enough.
-	for excess := int64(len(raw)) - size; excess > 0 && len(items) > 0; items = items[1:] {
+	for excess := int64(len(raw)) - size + size/10; excess > 0 && len(items) > 0; items = items[1:] {
 		items[0].forget()
-		excess -= items[0].size
+		excess -= items[0].length
 	}
 	return c.encode()
 }

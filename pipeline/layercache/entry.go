@@ -1,6 +1,7 @@
 package layercache
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,31 +20,51 @@ const pythonTime = "2006-01-02T15:04:05.000000-07:00"
 // maxText bounds recipes and places, which come from a file.
 const maxText = 4096
 
-// members are those of an entry in the file that this program does not know: they
-// are kept.
+// members are those of the file, or of an entry, that this program does not know:
+// they are kept.
 type members map[string]json.RawMessage
 
-// take reads a member and removes it.
-func (m members) take(key string, v any) error {
-	raw, ok := m[key]
-	if !ok {
-		return fmt.Errorf("it has no %s", key)
+// with is known with the other members beside it.
+func (m members) with(known any) (any, error) {
+	if len(m) == 0 {
+		return known, nil
 	}
-	delete(m, key)
-	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("its %s is no %T", key, v)
+	text, err := json.Marshal(known)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	all := maps.Clone(m)
+	return all, json.Unmarshal(text, &all)
 }
 
-// with is m and what this program knows.
-func (m members) with(known map[string]any) map[string]any {
-	for k, v := range m {
-		if _, ok := known[k]; !ok {
-			known[k] = v
-		}
+// parseEntry reads an entry into known, a pointer to one of the forms below, and
+// returns the members that it does not have. They are rare, so they are looked
+// for only where there are some.
+func parseEntry(raw json.RawMessage, known any) (other members, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if d.Decode(known) == nil {
+		return nil, nil
 	}
-	return known
+	if err := json.Unmarshal(raw, known); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			return nil, fmt.Errorf("its %s is a %s", wrong.Field, wrong.Value)
+		}
+		return nil, errors.New("it is no object")
+	}
+	if err := json.Unmarshal(raw, &other); err != nil {
+		return nil, err
+	}
+	var names members
+	text, err := json.Marshal(known)
+	if err == nil {
+		err = json.Unmarshal(text, &names)
+	}
+	for name := range names {
+		delete(other, name)
+	}
+	return other, err
 }
 
 // parseTime reads a time. One that makes no sense, or lies in the future, would
@@ -69,27 +90,35 @@ type layer struct {
 	other       members
 }
 
-func (l *layer) parse(raw json.RawMessage, now time.Time) error {
-	if err := json.Unmarshal(raw, &l.other); err != nil {
-		return errors.New("it is no object")
-	}
-	var stamp string
-	err := errors.Join(
-		l.other.take("compressed_digest", &l.Digest), l.other.take("compressed_size", &l.Size),
-		l.other.take("media_type", &l.MediaType), l.other.take("filters_hash", &l.FiltersHash), l.other.take("timestamp", &stamp),
-	)
-	if err != nil {
+// layerForm is a layer in the file.
+type layerForm struct {
+	Digest      digest.Digest `json:"compressed_digest"`
+	Size        int64         `json:"compressed_size"`
+	MediaType   string        `json:"media_type"`
+	FiltersHash string        `json:"filters_hash"`
+	Time        string        `json:"timestamp"`
+}
+
+func (l *layer) parse(raw json.RawMessage, now time.Time) (err error) {
+	var f layerForm
+	if l.other, err = parseEntry(raw, &f); err != nil {
 		return err
 	}
-	l.Time = parseTime(stamp, now)
+	if f.FiltersHash == "" {
+		return errors.New("it has no filters_hash")
+	}
+	l.Digest, l.Size, l.MediaType, l.FiltersHash, l.Time = f.Digest, f.Size, f.MediaType, f.FiltersHash, parseTime(f.Time, now)
 	return checkBlob(l.Digest, l.Size)
 }
 
-func (l layer) MarshalJSON() ([]byte, error) {
-	return marshal(l.other.with(map[string]any{
-		"compressed_digest": l.Digest, "compressed_size": l.Size, "media_type": l.MediaType,
-		"filters_hash": l.FiltersHash, "timestamp": l.Time.UTC().Format(pythonTime),
-	}))
+func (l *layer) form() (any, error) {
+	return l.other.with(layerForm{l.Digest, l.Size, l.MediaType, l.FiltersHash, l.Time.UTC().Format(pythonTime)})
+}
+
+// length is not more than what the layer takes in the file.
+func (l *layer) length() int64 {
+	const names = 64 + 130 // the digests, and the names of the members
+	return int64(names + len(l.Digest) + len(l.MediaType) + len(l.FiltersHash) + len(pythonTime))
 }
 
 // An outcomeKey tells outcomes apart.
@@ -111,26 +140,43 @@ type outcome struct {
 	other          members
 }
 
-func (o *outcome) parse(raw json.RawMessage, now time.Time) error {
-	if err := json.Unmarshal(raw, &o.other); err != nil {
-		return errors.New("it is no object")
-	}
-	var recorded, used string
-	err := errors.Join(
-		o.other.take("layer", &o.Layer), o.other.take("recipe", &o.Recipe), o.other.take("digest", &o.Digest),
-		o.other.take("size", &o.Size), o.other.take("media_type", &o.MediaType), o.other.take("diff_id", &o.DiffID),
-		o.other.take("recorded", &recorded), o.other.take("used", &used),
-	)
-	if err != nil {
+// outcomeForm is an outcome in the file.
+type outcomeForm struct {
+	Layer     digest.Digest `json:"layer"`
+	Recipe    *string       `json:"recipe"`
+	Digest    digest.Digest `json:"digest"`
+	Size      int64         `json:"size"`
+	MediaType string        `json:"media_type"`
+	DiffID    digest.Digest `json:"diff_id"`
+	Place     string        `json:"place,omitempty"`
+	Recorded  string        `json:"recorded"`
+	Used      string        `json:"used"`
+}
+
+func (o *outcome) parse(raw json.RawMessage, now time.Time) (err error) {
+	var f outcomeForm
+	if o.other, err = parseEntry(raw, &f); err != nil {
 		return err
 	}
-	if _, ok := o.other["place"]; ok {
-		if err := o.other.take("place", &o.Place); err != nil {
-			return err
-		}
+	if f.Recipe == nil || f.Recorded == "" || f.Used == "" {
+		return errors.New("it has no recipe, or no times")
 	}
-	o.Recorded, o.Used = parseTime(recorded, now), parseTime(used, now)
+	o.Layer, o.Recipe, o.Digest, o.Size, o.MediaType, o.DiffID, o.Place = f.Layer, *f.Recipe, f.Digest, f.Size, f.MediaType, f.DiffID, f.Place
+	o.Recorded, o.Used = parseTime(f.Recorded, now), parseTime(f.Used, now)
 	return o.check()
+}
+
+func (o *outcome) form() (any, error) {
+	return o.other.with(outcomeForm{
+		o.Layer, &o.Recipe, o.Digest, o.Size, o.MediaType, o.DiffID, o.Place,
+		o.Recorded.UTC().Format(pythonTime), o.Used.UTC().Format(pythonTime),
+	})
+}
+
+// length is not more than what the outcome takes in the file.
+func (o *outcome) length() int64 {
+	const names = 150 // of the members, with their punctuation
+	return int64(names + len(o.Layer) + len(o.Recipe) + len(o.Digest) + len(o.MediaType) + len(o.DiffID) + len(o.Place) + 2*len(pythonTime))
 }
 
 // check says what is wrong with an outcome.
@@ -156,17 +202,6 @@ func checkBlob(d digest.Digest, size int64) error {
 		return errors.New("its size is not positive")
 	}
 	return nil
-}
-
-func (o outcome) MarshalJSON() ([]byte, error) {
-	known := map[string]any{
-		"layer": o.Layer, "recipe": o.Recipe, "digest": o.Digest, "size": o.Size, "media_type": o.MediaType, "diff_id": o.DiffID,
-		"recorded": o.Recorded.UTC().Format(pythonTime), "used": o.Used.UTC().Format(pythonTime),
-	}
-	if o.Place != "" {
-		known["place"] = o.Place
-	}
-	return marshal(o.other.with(known))
 }
 
 func (o *outcome) key() outcomeKey { return outcomeKey{o.Layer, o.Recipe} }

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// DefaultSize is room for some 10,000 layers, and read in a tenth of a second.
-	DefaultSize = 8 << 20
+	// DefaultSize is room for some 3000 layers, and read in a few hundredths of a
+	// second.
+	DefaultSize = 4 << 20
 	// useInterval is how often the use of an entry is written down: so that a run
 	// which only uses the cache need not write it.
 	useInterval = time.Hour
