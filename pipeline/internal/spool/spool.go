@@ -115,6 +115,15 @@ func (f *File) Section(ctx context.Context, off, n int64) io.Reader {
 	return &section{f: f, wait: func(at int64) (int64, error) { return f.wait(ctx, at) }, at: off, end: off + n}
 }
 
+// ReadAt reads what was written already, and does not wait for more.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.f.ReadAt(p, off)
+	if errors.Is(err, os.ErrClosed) {
+		err = ErrClosed
+	}
+	return n, err
+}
+
 // wait returns how far the file reaches once that is beyond at.
 func (f *File) wait(ctx context.Context, at int64) (int64, error) {
 	for {
