@@ -34,7 +34,7 @@ type cacheKey struct {
 // best first. They are such that a run with a cache comes to the same bytes as one
 // without.
 func (t *transfer) cacheKeys(s knownSource, filtered bool) (keys []cacheKey) {
-	enc := t.plan.encoding(s.came)
+	enc := t.plan.encoding(s.came, t.layer.Stored)
 	recoded := madeAnew(s.came, enc)
 	if !filtered && !recoded {
 		return nil

@@ -10,7 +10,8 @@ import (
 )
 
 // A Filter changes an image on its way, or looks at it. It implements one or
-// more of LayerFilter, ConfigFilter, Annotator, Chooser, Watcher and Finisher.
+// more of LayerFilter, ConfigFilter, Annotator, Chooser, Reshaper, Watcher and
+// Finisher.
 type Filter interface {
 	// Recipe identifies what the filter does to its input.
 	Recipe() Recipe

@@ -124,6 +124,11 @@ type Layer struct {
 	// Base names the base image that the layer belongs to in the image at hand,
 	// where a filter asks for it (BaseFinder); "" otherwise.
 	Base string
+	// Stored is how a layer that was made of others was compressed before: it is
+	// stored so again where the sink takes layers as they come. "" for others.
+	Stored Compression
+	// madeOf says what a layer was made of that no source holds; "" for others.
+	madeOf string
 	// Origin names a repository ("registry.example/team/app") from which a
 	// registry may mount the blob; "" for none.
 	Origin string

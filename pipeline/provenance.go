@@ -98,7 +98,7 @@ func (p Provenance) notes(source digest.Digest) map[string]string {
 // annotate records in a manifest that changed what it was made from. A Docker
 // manifest, which has no annotations, becomes an OCI one.
 func (p Provenance) annotate(n *rewritten) error {
-	if p.Mode != ProvenanceAnnotation || !n.changed() {
+	if p.Mode != ProvenanceAnnotation || !n.differs() {
 		return nil
 	}
 	o, err := ParseObject(n.Raw)
@@ -111,7 +111,7 @@ func (p Provenance) annotate(n *rewritten) error {
 			return on(SourceSide, err)
 		}
 	}
-	maps.Copy(notes, p.notes(n.source.Digest))
+	maps.Copy(notes, p.notes(n.origin.manifest))
 	if err := o.Set("annotations", notes); err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func stated(mediaType string, d digest.Digest) statementObject {
 // only blob.
 func (p Provenance) refer(n *rewritten) (*rewritten, []byte, error) {
 	s := statement{Type: typeStatement, Subject: []statementObject{stated(n.Desc.MediaType, n.Desc.Digest)}, PredicateType: ProvenancePredicate}
-	s.Predicate.Source = stated(n.source.MediaType, n.source.Digest)
+	s.Predicate.Source = stated(n.origin.mediaType, n.origin.manifest)
 	if n.config != "" {
 		config := stated("", n.config)
 		s.Predicate.Config = &config
@@ -206,7 +206,7 @@ func (p Provenance) refer(n *rewritten) (*rewritten, []byte, error) {
 	}
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: typeInToto,
-		Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{layer}, Annotations: p.notes(n.source.Digest),
+		Config: ocispec.DescriptorEmptyJSON, Layers: []ocispec.Descriptor{layer}, Annotations: p.notes(n.origin.manifest),
 		Subject: &ocispec.Descriptor{MediaType: n.Desc.MediaType, Digest: n.Desc.Digest, Size: n.Desc.Size},
 	}
 	m.Annotations[annotationPredicateType] = ProvenancePredicate
@@ -229,7 +229,7 @@ func (w *rewriter) provenance() error {
 		return nil
 	}
 	for _, n := range w.order { // what is appended is not ranged over
-		if n.dropped || !n.changed() || !n.image && !(n.Root && IsIndex(n.Desc.MediaType)) {
+		if n.dropped || !n.differs() || !n.image && !(n.Root && IsIndex(n.Desc.MediaType)) {
 			continue
 		}
 		artifact, blob, err := p.refer(n)

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,13 +47,17 @@ func (r *run) manifests(ctx context.Context, graph Graph) ([]Manifest, error) {
 // A rewritten manifest is what became of one.
 type rewritten struct {
 	Manifest
-	source  ocispec.Descriptor
-	layers  []ocispec.Descriptor // of an image or artifact, as they were
-	opaque  []int                // which of layers go as they are
-	image   bool
-	config  digest.Digest // an image's, as it was
-	dropped bool
-	made    bool // by the run: a record of provenance
+	source ocispec.Descriptor
+	origin origin
+	// reshaped is the config's digest in the source, where Raw and Config are those
+	// that a Reshaper made.
+	reshaped digest.Digest
+	layers   []ocispec.Descriptor // of an image or artifact, as they were
+	opaque   []int                // which of layers go as they are
+	image    bool
+	config   digest.Digest // an image's, as it was
+	dropped  bool
+	made     bool // by the run: a record of provenance
 }
 
 func (m *rewritten) changed() bool { return m.Desc.Digest != m.source.Digest }
@@ -73,7 +78,7 @@ func (w *rewriter) add(ctx context.Context, d digest.Digest, depth int) error {
 	if !ok || w.results[d] != nil {
 		return nil
 	}
-	n := &rewritten{Manifest: m, source: m.Desc}
+	n := &rewritten{Manifest: m, source: m.Desc, origin: w.run.origin(m), reshaped: w.run.reshaped[d]}
 	err := w.referrals(ctx, n, depth)
 	switch {
 	case err != nil || n.dropped:
@@ -119,7 +124,7 @@ func (w *rewriter) image(ctx context.Context, n *rewritten, depth int) error {
 		return err
 	}
 	if n.image = image; image {
-		n.config = m.Config.Digest
+		n.config = cmp.Or(n.origin.config, n.reshaped, m.Config.Digest)
 		if err := w.run.opts.Provenance.annotate(n); err != nil {
 			return err
 		}
@@ -290,7 +295,7 @@ func (w *rewriter) entry(entry *Object, desc ocispec.Descriptor, child *rewritte
 // seal gives the manifest the bytes of o and their name.
 func (m *rewritten) seal(o *Object) {
 	raw := o.Bytes()
-	if string(raw) == string(m.Raw) {
+	if string(raw) == string(m.Raw) && m.reshaped == "" {
 		return
 	}
 	m.Raw = raw
@@ -337,7 +342,7 @@ func (w *rewriter) kept() ([]Manifest, error) {
 			}
 		}
 		if n.Root {
-			root := RootReport{Names: n.Names, Source: n.source.Digest, Manifest: n.Desc}
+			root := RootReport{Names: n.Names, Source: n.origin.manifest, Manifest: n.Desc}
 			if n.Config != nil {
 				root.Config = digest.FromBytes(n.Config)
 			}
@@ -345,6 +350,9 @@ func (w *rewriter) kept() ([]Manifest, error) {
 		}
 		if n.Refers != nil && !n.made {
 			w.run.report.Referrers++
+		}
+		if w.run.opts.became != nil {
+			w.run.opts.became[n.Desc.Digest] = origin{n.origin.mediaType, n.origin.manifest, n.config}
 		}
 		out = append(out, n.Manifest)
 	}

@@ -18,14 +18,19 @@ import (
 // in, and only then does the sink publish. After an error nothing is published.
 // Run closes the graph and the sink.
 func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Options) (report Report, err error) {
+	if err := choose(filters, &opts); err != nil {
+		return report, errors.Join(err, on(SinkSide, dst.Close()))
+	}
+	return inStages(ctx, src, filters, dst, opts)
+}
+
+// runChosen is Run after the filters have said what of the source comes along.
+func runChosen(ctx context.Context, src Source, filters []Filter, dst Sink, opts Options) (report Report, err error) {
 	start := time.Now()
 	defer func() {
 		err = errors.Join(err, on(SinkSide, dst.Close()))
 		report.Duration = time.Since(start)
 	}()
-	if err := choose(filters, &opts); err != nil {
-		return report, err
-	}
 	r := newRun(filters, dst, opts)
 	opts.Below = r.below
 	if s, ok := dst.(Limited); ok {
@@ -41,6 +46,9 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 		return report, on(SourceSide, err)
 	}
 	defer func() { err = errors.Join(err, on(SourceSide, graph.Close())) }()
+	if graph, err = r.reshape(ctx, graph); err != nil {
+		return report, err
+	}
 	if graph, err = r.based(ctx, graph); err != nil {
 		return report, err
 	}
@@ -70,13 +78,14 @@ type run struct {
 
 	below     bool // a filter looks at the layers below
 	bases     map[digest.Digest]Base
-	content   bool       // a filter looks into files
-	firstEdit int        // of chain: the first that may change layers
-	lastEdit  int        // the last one; -1: there is none
-	listed    []layerKey // the layers in the order of the manifests, if known
-	seq       int        // layers given to the sink so far
-	deferred  []Layer    // opaque blobs, until it is known that they are wanted
-	onlyPlain sync.Once  // says that the sink stores plain layers, whatever the user wants
+	reshaped  map[digest.Digest]digest.Digest // configs of manifests that are not as in the source
+	content   bool                            // a filter looks into files
+	firstEdit int                             // of chain: the first that may change layers
+	lastEdit  int                             // the last one; -1: there is none
+	listed    []layerKey                      // the layers in the order of the manifests, if known
+	seq       int                             // layers given to the sink so far
+	deferred  []Layer                         // opaque blobs, until it is known that they are wanted
+	onlyPlain sync.Once                       // says that the sink stores plain layers, whatever the user wants
 
 	mu       sync.Mutex
 	failed   []error
@@ -120,6 +129,9 @@ func newRun(filters []Filter, dst Sink, opts Options) *run {
 		if lf, ok := f.(LayerFilter); ok {
 			r.join(lf)
 		}
+	}
+	if _, at := reshaper(filters); at >= 0 {
+		r.below = true
 	}
 	return r
 }
@@ -281,6 +293,10 @@ func (r *run) result() Report {
 		seen[k] = true
 		o := r.outcomes[k]
 		o.Result.MediaType = o.mediaType()
+		if o.layer.madeOf != "" {
+			o.Notes = append([]string{o.layer.madeOf}, o.Notes...)
+			r.report.Read -= o.Source.Size // it lay in temporary files
+		}
 		r.report.Layers = append(r.report.Layers, o.LayerReport)
 		switch o.How {
 		case HowHeld, HowCached:

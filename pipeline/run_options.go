@@ -20,6 +20,8 @@ type Options struct {
 	// Recompress says how changed layers are compressed, where neither a filter nor
 	// the sink does.
 	Recompress Recompress
+	// TempDir holds what filters and runs must put aside; "" is the system's.
+	TempDir string
 	// Storing says how all layers are stored, changed or not.
 	Storing Storing
 	// Provenance is what is recorded of what changed.
@@ -27,6 +29,13 @@ type Options struct {
 	// Cache knows what layers became in other runs, and learns from this one. Nil:
 	// there is none.
 	Cache Cache
+
+	// origins says what manifests were before an earlier run of the same chain of
+	// filters, by the digest that they came with.
+	origins map[digest.Digest]origin
+	// became gets what the manifests of this run were, by the digests that they have
+	// behind it. Nil: nobody wants to know.
+	became map[digest.Digest]origin
 }
 
 const defaultParallel = 4

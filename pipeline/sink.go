@@ -42,11 +42,14 @@ type Plan struct {
 	IfPlain Compression
 }
 
-// encoding is what a layer that came compressed as c will be sent as.
-func (p Plan) encoding(c Compression) Encoding {
+// encoding is what a layer that came compressed as c will be sent as; stored is
+// how one that was made of others was compressed before.
+func (p Plan) encoding(c, stored Compression) Encoding {
 	e := p.Encoding
 	if e.Compression == "" && c == Plain {
-		e.Compression = p.IfPlain
+		if e.Compression = stored; stored == "" {
+			e.Compression = p.IfPlain
+		}
 	}
 	if e.Compression == "" {
 		e.Compression = c

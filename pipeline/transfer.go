@@ -78,7 +78,7 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	enc := t.plan.encoding(came)
+	enc := t.plan.encoding(came, t.layer.Stored)
 	if t.layer.Role == Opaque {
 		enc.Compression, enc.Anew = came, false
 	}
