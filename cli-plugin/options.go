@@ -112,6 +112,7 @@ func (o *options) run(events pipeline.Events) (pipeline.Options, error) {
 		Retries:      o.retries.value,
 		Attestations: pipeline.Attestations(o.attestations.value),
 		Recompress:   pipeline.Recompress(o.recompress.value),
+		TempDir:      o.tempDir,
 	}, nil
 }
 

@@ -35,7 +35,7 @@ func TestTheListIsComplete(t *testing.T) {
 	if want := []string{"registry", "tar", "docker", "dir", "oci", "mounts"}; !slices.Equal(schemes, want) {
 		t.Errorf("schemes are %v, expected %v", schemes, want)
 	}
-	if want := []string{"normalize-timestamps", "exclude", "search", "inspect", "deny", "config", "platforms", "attestations", "recompress"}; !slices.Equal(filters, want) {
+	if want := []string{"normalize-timestamps", "exclude", "search", "inspect", "deny", "config", "platforms", "attestations", "recompress", "flatten"}; !slices.Equal(filters, want) {
 		t.Errorf("filters are %v, expected %v", filters, want)
 	}
 }

@@ -143,6 +143,19 @@ func ExampleKinds_recompress() {
 	// recoded <nil>
 }
 
+// The layers of an image become one; an image that has one already stays as it is.
+func ExampleKinds_flatten() {
+	f, err := filter.Kinds(filter.Defaults{}).New("flatten")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report, err := pipeline.Run(context.Background(), exampleImage(), []pipeline.Filter{f}, pipelinetest.NewSink(), pipeline.Options{})
+	fmt.Println(len(report.Layers), report.Layers[0].How, err)
+	// Output:
+	// 1 copied <nil>
+}
+
 // What must not be in an image fails the run.
 func ExampleKinds_deny() {
 	show("deny:pattern=**/tool,max-size=1g")

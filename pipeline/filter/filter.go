@@ -34,5 +34,5 @@ type Defaults struct {
 
 // Kinds are the filters of this package.
 func Kinds(d Defaults) pipeline.FilterKinds {
-	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d), searchKind(d), inspectKind(), denyKind(), configKind(), platformsKind(), attestationsKind(), recompressKind()}
+	return pipeline.FilterKinds{normalizeKind(d), excludeKind(d), searchKind(d), inspectKind(), denyKind(), configKind(), platformsKind(), attestationsKind(), recompressKind(), flattenKind(d)}
 }

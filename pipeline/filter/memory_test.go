@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
@@ -104,6 +107,39 @@ func TestLookingForALinksContentRemembersExcludedEntriesInFewBytes(t *testing.T)
 		t.Fatal(err)
 	}
 	if each := held / entries; held == 0 || each > most {
+		t.Errorf("each entry costs %d bytes, more than %d", each, most)
+	}
+}
+
+// Half of the places are replaced, so that the new layer consists of as many
+// stretches as it can.
+func TestMergedEntryIsRememberedInFewBytes(t *testing.T) {
+	const entries, most = 200_000, 130
+	layer := func(every int) pipeline.Layer {
+		return pipeline.Layer{
+			Blob: ocispec.Descriptor{Digest: digest.FromString(fmt.Sprint(every))},
+			Open: func(context.Context) (io.ReadCloser, error) {
+				return io.NopCloser(&blocks{left: entries, make: func(i int) []byte {
+					return rawHeader{name: fmt.Sprintf("usr/lib/python3/dist-packages/package%d/module%d.pyc", i%100, i*every), kind: '0', magic: magicUSTAR}.block("")
+				}}), nil
+			},
+		}
+	}
+	image := pipeline.Reshapable{Manifest: pipeline.Manifest{Desc: ocispec.Descriptor{Digest: digest.FromString("image")}}, Layers: []pipeline.Layer{layer(1), layer(2)}}
+	var before, held int64
+	o := pipeline.Options{Query: pipeline.Query{Events: func(e pipeline.Event) {
+		if e.Kind == pipeline.EventDetail {
+			held = heap() - before
+		}
+	}}}
+	f := newFilter(t, filter.Defaults{TempDir: t.TempDir()}, "flatten").(pipeline.Reshaper)
+	before = heap()
+	shapes, done, err := f.Reshape(t.Context(), []pipeline.Reshapable{image}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if each := held / (2 * entries); held == 0 || each > most || shapes[0].Layer.Blob.Size < entries*512 {
 		t.Errorf("each entry costs %d bytes, more than %d", each, most)
 	}
 }
