@@ -68,6 +68,18 @@ func checkBundle(t testing.TB, bundle string, want expectation) {
 	}
 }
 
+// judgeBundle lets both runtimes start what was written to uri.
+func judgeBundle(t testing.TB, uri string) {
+	t.Helper()
+	bundle := strings.TrimPrefix(uri, "oci://")
+	command(t, bundle, "sh", "-c", probeLayered)
+	for name := range runtimes {
+		if out := start(t, name, bundle); !strings.HasPrefix(out, saysLayered) {
+			t.Errorf("in %s the bundle says\n%s\nwant\n%s", name, out, saysLayered)
+		}
+	}
+}
+
 // TestTarToBundle: runc and crun start what came from an archive.
 func TestTarToBundle(t *testing.T) {
 	t.Parallel()

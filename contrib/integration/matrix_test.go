@@ -103,6 +103,10 @@ func sinks() map[string]place {
 			checked(t, uri)
 		},
 	}
+	to["oci"] = place{
+		uri:   func(t testing.TB) string { return "oci://" + filepath.Join(t.TempDir(), "bundle") },
+		judge: judgeBundle,
+	}
 	for _, e := range engines {
 		to[e.name] = place{uri: func(t testing.TB) string { return e.uri(t, e.image(t)) }, judge: e.judge}
 	}
