@@ -65,9 +65,12 @@ func (d *Dir) PlaceTree(from, to string) error {
 }
 
 // Move renames a file or a directory, also one that its own mode protects from
-// this user.
+// this user, but none in which something is mounted.
 func (d *Dir) Move(from, to string) error {
 	info, err := d.Root.Lstat(from)
+	if err == nil && info.IsDir() {
+		err = d.unmounted(from)
+	}
 	if err != nil {
 		return err
 	}
