@@ -96,3 +96,35 @@ func TestOrdinaryUserIsToldWhatIsLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// A full disk fails the run, names the reason, and leaves the bundle as it was.
+func TestFullDiskLeavesTheBundleAsItWas(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount a small disk")
+	}
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skip("no tmpfs can be mounted here: ", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	path := filepath.Join(disk, "bundle")
+	write(t, layers(t, file(t, "f", "first")), path)
+	full := 0
+	for i := range 40 { // ever larger ones, until long after the disk is full
+		before := snapshot(t, path)
+		err := try(t, layers(t, file(t, "f", strings.Repeat("x", i<<13))), path)
+		if err == nil {
+			continue
+		}
+		if full++; !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		if after := snapshot(t, path); after != before {
+			t.Fatalf("with %d bytes, before:\n%s\nafter:\n%s", i<<13, before, after)
+		}
+	}
+	if full == 0 || full > 35 {
+		t.Errorf("of 40 runs the disk was full for %d", full)
+	}
+}
