@@ -173,7 +173,7 @@ func TestRootlessBundleStarts(t *testing.T) {
 	process(t, "tar://"+processFixture(t), "oci://"+path+"?rootless=true", false)
 	command(t, path, "sh", "-c", probe, "one", "two")
 	for name := range runtimes {
-		t.Run(name, func(t *testing.T) { runIt(t, name) })
+		t.Run(name, func(t *testing.T) { t.Parallel(); runIt(t, name) })
 	}
 	if os.Geteuid() == 0 {
 		asNobody(t, "^TestRootlessBundleStarts$")
@@ -190,14 +190,14 @@ func asNobody(t *testing.T, tests string) {
 	exe := filepath.Join(home, "test")
 	raw, err := os.ReadFile(os.Args[0])
 	must(t, err)
-	must(t, errors.Join(os.WriteFile(exe, raw, 0o755), os.Chown(home, nobody, nobody))) //nolint:gosec // nobody runs it
+	must(t, errors.Join(os.WriteFile(exe, raw, 0o755), os.Chown(home, nobody, nobody)))
 	// The environment's file is root's alone: it has a password.
 	env := filepath.Join(home, "env")
 	var tools strings.Builder
 	for _, key := range runtimes {
 		tools.WriteString(key + "=" + pipelinetest.Env(t, key) + "\n")
 	}
-	must(t, os.WriteFile(env, []byte(tools.String()), 0o644)) //nolint:gosec // as above
+	must(t, os.WriteFile(env, []byte(tools.String()), 0o644))
 	cmd := exec.CommandContext(t.Context(), exe, "-test.v", "-test.run="+tests)
 	cmd.Env = append(os.Environ(), "TMPDIR="+home, "HOME="+home, "XDG_RUNTIME_DIR="+home, "OCCYSTRAP_TEST_ENV="+env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

@@ -35,7 +35,8 @@ func TestOpenFollowsLinksWithinTheTree(t *testing.T) {
 		directory("etc"), mode(directory("usr/lib"), 0o000), file("usr/lib/passwd", "inside"),
 		symlink("etc/absolute", "/usr/lib/passwd"), symlink("etc/relative", "../usr/lib/passwd"), symlink("etc/above", "../../../../usr/lib/passwd"),
 		symlink("etc/twice", "relative"), symlink("lib", "usr/lib"), symlink("etc/gone", "nowhere"), symlink("a", "b"), symlink("b", "a"),
-		symlink("etc/out", filepath.Join(dir, "../../../../../../etc/passwd")), {Name: "pipe", Typeflag: tar.TypeFifo, Mode: 0o666},
+		symlink("etc/out", filepath.Join(dir, "../../../../../../etc/passwd")),
+		{Name: "pipe", Typeflag: tar.TypeFifo, Mode: 0o666},
 	}
 	if err := tree.Apply(t.Context(), layerFile(t, l...)); err != nil {
 		t.Fatal(err)

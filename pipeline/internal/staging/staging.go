@@ -22,9 +22,10 @@ import (
 const (
 	// Temporary files of a run are in one directory of its own.
 	prefix, suffix = ".occystrap-", ".tmp"
-	// FilePerm and DirPerm are less the umask, as of all that a user asks for.
+	// FilePerm is that of files, less the umask, as of all that a user asks for.
 	FilePerm = 0o666
-	DirPerm  = 0o777
+	// DirPerm is that of directories, less the umask.
+	DirPerm = 0o777
 )
 
 // A Dir is one run's work in a directory: all it writes has temporary names

@@ -112,7 +112,10 @@ func TestFailedRunLeavesTheBundleAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for l := range g.Layers(t.Context()) {
+	for l, err := range g.Layers(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		src.Store.Corrupt(l.Blob.Digest, []byte("damaged"))
 	}
 	if err := try(t, src, path); err == nil {

@@ -72,7 +72,7 @@ func (s *sink) begin(ctx context.Context) error {
 func (s *sink) look() error {
 	root, err := os.OpenRoot(s.path)
 	if err != nil {
-		return nil //nolint:nilerr // it is not there, or staging says what is wrong with it
+		return nil // it is not there, or staging says what is wrong with it
 	}
 	defer root.Close()
 	return fits(root)
