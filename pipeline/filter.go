@@ -21,7 +21,8 @@ type Filter interface {
 // layers into equal layers.
 type Recipe struct {
 	// Key is the filter's name and every option that changes its output, in a
-	// canonical order.
+	// canonical order. Caches go by it: a release in which the same options have
+	// another effect writes it otherwise.
 	Key string
 	// Below: the output for a layer may depend on the layers below it, so that
 	// the same layer in two images can come out as two.
