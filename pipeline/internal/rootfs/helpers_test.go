@@ -109,9 +109,13 @@ func unpack(t testing.TB, layers ...layer) (dir, left string, err error) {
 			t.Fatal(err)
 		}
 	}
-	for _, l := range layers {
-		for _, h := range l {
+	layers = slices.Clone(layers)
+	for i, l := range layers {
+		layers[i] = slices.Clone(l) // tests that run beside this one share entries
+		for j, h := range l {
+			h := *h
 			h.Name, h.Linkname = strings.ReplaceAll(h.Name, "{around}", around), strings.ReplaceAll(h.Linkname, "{around}", around)
+			layers[i][j] = &h
 		}
 	}
 	before := sentinel(t, around, dir)
