@@ -75,7 +75,7 @@ func condition(name string) (bool, error) {
 	if name != "mounts" {
 		return false, fmt.Errorf("there is no condition %s", name)
 	}
-	out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").CombinedOutput() //nolint:noctx // it ends at once
+	out, err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").CombinedOutput()
 	if err != nil && runtime.GOOS == "linux" && os.Getenv("CI") == "true" {
 		return false, fmt.Errorf("no namespace for mounts: %w: %s", err, out)
 	}

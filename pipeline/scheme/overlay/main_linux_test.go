@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 func again(flags uintptr, word string, args ...string) error {
 	runtime.LockOSThread() // for Pdeathsig, which is about the thread
 	defer runtime.UnlockOSThread()
-	cmd := exec.Command(os.Args[0], args...) //nolint:noctx // it ends with us
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"="+word)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}

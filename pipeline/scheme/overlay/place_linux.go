@@ -56,7 +56,7 @@ func (a *addition) layersBefore() ([]digest.Digest, error) {
 		} `json:"rootfs"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, nil //nolint:nilerr // damaged: of no image that we know
+		return nil, nil // damaged: of no image that we know
 	}
 	return c.RootFS.DiffIDs, nil
 }

@@ -145,6 +145,34 @@ func TestFailedRunLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestFullDiskLeavesWhatWasThere(t *testing.T) {
+	t.Parallel()
+	needMounts(t)
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
+	keep, big := packed(t, layer{file("keep", "1")}), packed(t, layer{file("big", strings.Repeat("x", 600<<10))})
+	mount(t, overlay.Config{}, imageOf(t, keep...), disk+"/old")
+	unmount(t, disk+"/old")
+	for _, path := range []string{disk + "/old", disk + "/new"} { // its tar has room, and what is unpacked has not
+		if err := tryMount(t, overlay.Config{}, imageOf(t, big...), path); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("got %v", err)
+		}
+		if mounted(t, path+"/rootfs") {
+			t.Errorf("%s is mounted", path)
+		}
+	}
+	if left, err := os.ReadDir(disk); err != nil || len(left) != 1 {
+		t.Errorf("there are %v, %v", left, err)
+	}
+	mount(t, overlay.Config{}, imageOf(t, keep...), disk+"/old")
+	if got := names(t, disk+"/old/rootfs"); !slices.Equal(got, []string{"keep"}) {
+		t.Errorf("there are %v", got)
+	}
+}
+
 func TestDirectoryThatCannotBeMountedOnIsRefused(t *testing.T) {
 	t.Parallel()
 	needMounts(t)

@@ -182,7 +182,8 @@ func TestMarksOfALayerAreLeftOut(t *testing.T) {
 	bad := packed(t, layer{file("secret/x", "1"), file("etc/passwd", "1")}, layer{
 		marked("a/", "trusted.overlay.redirect", "/secret"), marked("b/", "user.overlay.redirect", "/secret"),
 		marked("etc/", "trusted.overlay.opaque", "y"), marked("c", "trusted.overlay.metacopy", ""), marked("d", "user.overlay.whiteout", "y"),
-		marked("e/", "trusted.overlay.overlay.opaque", "y"), {Name: "secret/x", Type: tar.TypeChar, Mode: 0o600},
+		marked("e/", "trusted.overlay.overlay.opaque", "y"),
+		{Name: "secret/x", Type: tar.TypeChar, Mode: 0o600},
 	})
 	var w warnings
 	mount(t, overlay.Config{Events: w.events}, imageOf(t, bad...), path)
