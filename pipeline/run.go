@@ -209,7 +209,9 @@ func (r *run) start(ctx context.Context, group *errgroup.Group, l Layer) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if err != nil {
-			if !errors.Is(err, context.Canceled) {
+			// Whoever was interrupted says so by what interrupted him.
+			interrupted := ctx.Err() != nil && errors.Is(err, context.Cause(ctx))
+			if !interrupted && !errors.Is(err, context.Canceled) {
 				r.failed = append(r.failed, err)
 			}
 			return err

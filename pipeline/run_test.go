@@ -402,6 +402,33 @@ func TestEveryFailedLayerIsReported(t *testing.T) {
 	}
 }
 
+// interruptedSink refuses its first layer when the second is on its way, which
+// then says what interrupted it, as a connection does.
+type interruptedSink struct {
+	*pipelinetest.Sink
+	second chan struct{}
+}
+
+func (s *interruptedSink) Layer(ctx context.Context, seq int, _ pipeline.Layer) (pipeline.LayerWriter, error) {
+	if seq == 0 {
+		<-s.second
+		return nil, errors.New("refused")
+	}
+	close(s.second)
+	<-ctx.Done()
+	return nil, fmt.Errorf("connect: %w", context.Cause(ctx))
+}
+
+func TestInterruptedLayersDoNotRepeatTheError(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{pipelinetest.Tar(t, files("a")...), pipelinetest.Tar(t, files("b")...)}})
+	_, err := pipeline.Run(t.Context(), s.Source(img), nil, &interruptedSink{pipelinetest.NewSink(), make(chan struct{})}, all)
+	if err == nil || strings.Count(err.Error(), "refused") != 1 || strings.Contains(err.Error(), "connect") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUnknownConfigFieldsSurvive(t *testing.T) {
 	t.Parallel()
 	s := pipelinetest.NewStore()
