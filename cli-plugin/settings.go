@@ -136,7 +136,7 @@ var pathOptions = map[string]bool{
 
 // misplaced are words that a file of settings does not have, and where they
 // belong.
-var misplaced = map[string]string{ //nolint:gosec // sentences, no secrets
+var misplaced = map[string]string{ // sentences, no secrets
 	"password": `a password does not belong in a file of settings; log in with "docker login", which gives it to a credential helper ` +
 		`(credsStore, credHelpers), or name a file for one side with --source-creds-file or --dest-creds-file`,
 	"password-stdin": "password-stdin belongs on the command line, beside the standard input that it reads",

@@ -43,7 +43,7 @@ func (r *run) based(ctx context.Context, graph Graph) (Graph, error) {
 	var layers []Layer
 	seen := map[layerKey]bool{}
 	for _, m := range l.manifests {
-		_, uses, image, err := l.uses(m, r.opts.Query)
+		uses, image, err := l.uses(m, r.opts.Query)
 		if err != nil {
 			return graph, err
 		}

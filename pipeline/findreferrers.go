@@ -56,7 +56,7 @@ func readReferrer(ctx context.Context, c Content, desc ocispec.Descriptor) (subj
 	defer rc.Close()
 	r := bufio.NewReader(rc)
 	if first, err := r.Peek(1); err != nil || first[0] != '{' {
-		return "", ref, nil //nolint:nilerr // nothing that refers to something
+		return "", ref, nil // nothing that refers to something
 	}
 	raw, err := io.ReadAll(r)
 	if errors.Is(err, ErrDigest) {

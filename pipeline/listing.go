@@ -41,12 +41,13 @@ func listGraph(ctx context.Context, graph Graph) (listing, error) {
 
 // uses are the layers of one manifest, the lowest first; image says whether they
 // are a file system. An index has none.
-func (l listing) uses(m Manifest, q Query) (im imageManifest, uses []Layer, image bool, err error) {
+func (l listing) uses(m Manifest, q Query) (uses []Layer, image bool, err error) {
 	if IsIndex(m.Desc.MediaType) {
-		return im, nil, false, nil
+		return nil, false, nil
 	}
-	if im, err = parseManifest(m.Desc, m.Raw); err != nil {
-		return im, nil, false, on(SourceSide, err)
+	im, err := parseManifest(m.Desc, m.Raw)
+	if err != nil {
+		return nil, false, on(SourceSide, err)
 	}
 	_, image, _ = readImageConfig(im, m.Config)
 	for i, desc := range im.Layers {
@@ -56,11 +57,11 @@ func (l listing) uses(m Manifest, q Query) (im imageManifest, uses []Layer, imag
 		}
 		use, ok := l.byKey[k]
 		if !ok {
-			return im, nil, false, on(SourceSide, fmt.Errorf("manifest %s: layer %d, %s: it did not come", m.Desc.Digest, i, desc.Digest))
+			return nil, false, on(SourceSide, fmt.Errorf("manifest %s: layer %d, %s: it did not come", m.Desc.Digest, i, desc.Digest))
 		}
 		uses = append(uses, use)
 	}
-	return im, uses, image, nil
+	return uses, image, nil
 }
 
 // graph is a graph of these layers, with the manifests of the listing.

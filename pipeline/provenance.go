@@ -229,7 +229,7 @@ func (w *rewriter) provenance() error {
 		return nil
 	}
 	for _, n := range w.order { // what is appended is not ranged over
-		if n.dropped || !n.differs() || !n.image && !(n.Root && IsIndex(n.Desc.MediaType)) {
+		if n.dropped || !n.differs() || !n.image && (!n.Root || !IsIndex(n.Desc.MediaType)) {
 			continue
 		}
 		artifact, blob, err := p.refer(n)

@@ -56,7 +56,7 @@ func (r *run) reshape(ctx context.Context, graph Graph) (Graph, error) {
 	var images []Reshapable
 	var where []int // of l.manifests
 	for i, m := range l.manifests {
-		_, uses, image, err := l.uses(m, r.opts.Query)
+		uses, image, err := l.uses(m, r.opts.Query)
 		if err != nil {
 			return graph, err
 		}
@@ -109,7 +109,7 @@ func (l listing) reshaped(where []int, images []Reshapable, q Query) (layers []L
 		if at, ok := slices.BinarySearch(where, i); ok {
 			uses = images[at].Layers
 		} else {
-			_, uses, _, _ = l.uses(m, q) // it was read before
+			uses, _, _ = l.uses(m, q) // it was read before
 		}
 		for _, use := range uses {
 			if k := keyOf(use, true); !seen[k] {

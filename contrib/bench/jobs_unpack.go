@@ -83,7 +83,9 @@ func (b *bench) infoJob() job {
 			b.tells("info", "registry://"+ref),
 			b.peer("crane manifest", "CRANE", func(trial) ([]string, check) { return []string{"manifest", ref}, nil }),
 			b.peer("regctl image inspect", "REGCTL", func(trial) ([]string, check) { return []string{"image", "inspect", ref}, nil }),
-			b.peer("skopeo inspect", "SKOPEO", func(trial) ([]string, check) { return []string{"inspect", "--tls-verify=false", "docker://" + ref}, nil }),
+			b.peer("skopeo inspect", "SKOPEO", func(trial) ([]string, check) {
+				return []string{"inspect", "--tls-verify=false", "docker://" + ref}, nil
+			}),
 		},
 		wants: []want{below(infoLimit), littleMemory()},
 	}

@@ -30,6 +30,8 @@ func filterCases(t testing.TB) map[string][]string {
 		"attestations":         {"attestations:mode=none"},
 		"recompress":           {"recompress:gzip,level=9"},
 		"base":                 {"normalize-timestamps:base=tar://" + busyboxArchive + ",ts=" + changedTime},
+		"flatten":              {"flatten"},
+		"flatten above base":   {"exclude:pattern=cache/*.tmp", "flatten:base=tar://" + busyboxArchive},
 		"all": {
 			"search:pattern=no-such-file", "exclude:pattern=cache/*.tmp", "normalize-timestamps:ts=" + changedTime,
 			"config:env=OCCYSTRAP=1", "deny:secrets=true",

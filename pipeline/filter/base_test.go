@@ -46,7 +46,7 @@ func built(t *testing.T, store *pipelinetest.Store, notes map[string]string, ins
 // otherImages answers for registries: images by their references, or errors.
 type otherImages map[string]any
 
-func (o otherImages) open(t *testing.T, store *pipelinetest.Store) func(context.Context, string, pipeline.Query) ([]pipeline.Manifest, error) {
+func (o otherImages) open(store *pipelinetest.Store) func(context.Context, string, pipeline.Query) ([]pipeline.Manifest, error) {
 	return func(ctx context.Context, ref string, q pipeline.Query) ([]pipeline.Manifest, error) {
 		switch v := o[ref].(type) {
 		case error:
@@ -61,7 +61,7 @@ func (o otherImages) open(t *testing.T, store *pipelinetest.Store) func(context.
 // based says which layers of an image stay, by diff ID, and what is noted of them.
 func based(t *testing.T, store *pipelinetest.Store, img ocispec.Descriptor, others otherImages, spec string) (stay int, note string, err error) {
 	t.Helper()
-	f := newFilter(t, filter.Defaults{Images: others.open(t, store)}, spec)
+	f := newFilter(t, filter.Defaults{Images: others.open(store)}, spec)
 	report, err := pipeline.Run(t.Context(), store.Source(img, "app:1"), []pipeline.Filter{f}, pipelinetest.NewSink(), pipeline.Options{Parallel: 1})
 	for _, l := range report.Layers {
 		if l.SourceDiffID == l.ResultDiffID {
@@ -158,7 +158,7 @@ func TestTheHistoryOfTheBaseStays(t *testing.T) {
 		{[]string{distro, command}, []string{"2024-01-01", "2024-01-02"}},
 	} {
 		img := built(t, store, nil, c.instructions...)
-		f := newFilter(t, filter.Defaults{Images: otherImages{"base": base}.open(t, store)}, "normalize-timestamps:base=base,config=true")
+		f := newFilter(t, filter.Defaults{Images: otherImages{"base": base}.open(store)}, "normalize-timestamps:base=base,config=true")
 		sink := pipelinetest.NewSink()
 		if _, err := pipeline.Run(t.Context(), store.Source(img), []pipeline.Filter{f}, sink, pipeline.Options{}); err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ func TestFlattenBringsConfigAndManifestUpToDate(t *testing.T) {
 		{"flatten:base=auto", 2, []string{distro, command, "ENV A=1", "occystrap flatten # 2 layers", `ENTRYPOINT ["x"]`}},
 	} {
 		sink := pipelinetest.NewSink()
-		d := filter.Defaults{Images: otherImages{"base": base}.open(t, store)}
+		d := filter.Defaults{Images: otherImages{"base": base}.open(store)}
 		report, m, config := flattenWith(t, store.Source(img, "app:1"), sink, pipeline.Options{}, d, c.spec)
 		var history []string
 		for _, h := range config.History {
@@ -115,7 +115,7 @@ func TestFlattenLeavesImagesOfOneLayer(t *testing.T) {
 			t.Parallel()
 			img := store.Image(t, pipelinetest.Image{Layers: c.layers, Annotations: map[string]string{"name": name}})
 			sink := pipelinetest.NewSink()
-			d := filter.Defaults{Images: otherImages{"base": base}.open(t, store)}
+			d := filter.Defaults{Images: otherImages{"base": base}.open(store)}
 			flattenWith(t, store.Source(store.Index(t, img, store.Attestation(t, img.Digest)), "app:1"), sink, pipeline.Options{}, d, c.spec)
 			if stays := sink.Committed[0].Desc.Digest == img.Digest; stays != c.stays || stays != (len(sink.Committed) == 3) {
 				t.Errorf("it stays: %t, with %d manifests", stays, len(sink.Committed))
@@ -213,7 +213,7 @@ func TestNormalizeAboveTheBaseBehindFlatten(t *testing.T) {
 	store := pipelinetest.NewStore()
 	base := built(t, store, nil, distro, command)
 	img := built(t, store, nil, distro, command, install, app)
-	d := filter.Defaults{Images: otherImages{"base": base}.open(t, store)}
+	d := filter.Defaults{Images: otherImages{"base": base}.open(store)}
 	report, m, config := flattenWith(t, store.Source(img, "app:1"), pipelinetest.NewSink(), pipeline.Options{}, d, "flatten:base=base", "normalize-timestamps:base=base,config=true")
 	if len(m.Layers) != 2 || report.Layers[0].SourceDiffID != report.Layers[0].ResultDiffID || config.History[0].Created.Year() != 2024 || config.History[2].Created.Year() != 1970 {
 		t.Errorf("layers %+v, history %+v", report.Layers, config.History)

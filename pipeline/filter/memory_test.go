@@ -138,7 +138,7 @@ func TestMergedEntryIsRememberedInFewBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	t.Cleanup(func() { _ = done() })
 	if each := held / (2 * entries); held == 0 || each > most || shapes[0].Layer.Blob.Size < entries*512 {
 		t.Errorf("each entry costs %d bytes, more than %d", each, most)
 	}

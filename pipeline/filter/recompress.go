@@ -42,7 +42,7 @@ func recompressKind() pipeline.FilterKind {
 func newRecompress(o pipeline.FilterOptions) (*recompress, error) {
 	f := &recompress{}
 	var most int64
-	switch f.want.Compression = pipeline.Compression(o["compression"]); f.want.Compression { //nolint:exhaustive // nobody wants the others
+	switch f.want.Compression = pipeline.Compression(o["compression"]); f.want.Compression { // nobody wants the others
 	case pipeline.Gzip:
 		most = maxGzipLevel
 	case pipeline.Zstd:

@@ -87,7 +87,7 @@ func ManyFiles(n int, modified time.Time) func(w io.Writer) error {
 		rest := sumOf(header[nameLen:])
 		for i := range n {
 			clear(header[:nameLen])
-			name := append(header[:0], "usr/lib/python3/dist-packages/package"...)
+			name := header[:copy(header, "usr/lib/python3/dist-packages/package")]
 			name = append(strconv.AppendInt(name, int64(i/100), 10), "/module_"...)
 			name = append(strconv.AppendInt(name, int64(i)*2654435761, 16), '_')
 			name = append(strconv.AppendInt(name, int64(i), 10), ".py"...)

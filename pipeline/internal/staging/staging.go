@@ -19,6 +19,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/internal/filelock"
 )
 
+// Names and modes.
 const (
 	// Temporary files of a run are in one directory of its own.
 	prefix, suffix = ".occystrap-", ".tmp"

@@ -69,10 +69,6 @@ func newSigned(t *testing.T) signed {
 	return out
 }
 
-func (s signed) all() []digest.Digest {
-	return []digest.Digest{s.index.Digest, s.image.Digest, s.sbom.Digest, s.ofSBOM.Digest, s.signature.Digest, s.text.Digest}
-}
-
 func withReferrers() pipeline.Options {
 	return pipeline.Options{Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}, Referrers: true}}
 }
@@ -355,7 +351,7 @@ func TestListOfReferrersComesInPages(t *testing.T) {
 			}
 			return r.URL.Path + "?n=" + strings.Repeat("x", n+1)
 		}, ""},
-		"without end":      {func(r *http.Request, n int) string { return r.URL.Path + "?n=xxx" }, "pages"},
+		"without end":      {func(r *http.Request, _ int) string { return r.URL.Path + "?n=xxx" }, "pages"},
 		"at another place": {func(*http.Request, int) string { return "http://127.0.0.1:1/v2/" }, "another place"},
 	} {
 		s := newSigned(t)
