@@ -67,6 +67,8 @@ type Placed interface {
 type knownSource struct {
 	diffID digest.Digest
 	came   Compression
+	// seen: the bytes were, here. Else it is what manifest and config claim.
+	seen bool
 }
 
 // knownSource is what a cache has seen in the layer's bytes, else what manifest
@@ -78,11 +80,11 @@ func (t *transfer) knownSource() (s knownSource, ok bool) {
 	case ok && l.DiffID != "" && l.DiffID.Algorithm() == digest.SHA256 && seen.DiffID != l.DiffID:
 		return s, false // the config lies: who reads the layer says so
 	case ok:
-		return knownSource{seen.DiffID, seen.Compression}, true
+		return knownSource{seen.DiffID, seen.Compression, true}, true
 	case l.Blob.Digest == l.DiffID:
-		return knownSource{l.DiffID, Plain}, true
+		return knownSource{l.DiffID, Plain, true}, true
 	}
-	s = knownSource{l.DiffID, LayerCompression(l.Blob.MediaType)}
+	s = knownSource{diffID: l.DiffID, came: LayerCompression(l.Blob.MediaType)}
 	return s, s.diffID != "" && s.diffID.Algorithm() == digest.SHA256 && s.came != ""
 }
 
@@ -102,6 +104,9 @@ func (t *transfer) fromCache(ctx context.Context, filtered bool) (bool, error) {
 		return false, nil
 	}
 	for _, k := range t.cacheKeys(s, filtered) {
+		if k.kept && !s.seen {
+			continue // what goes on as it is would be bytes that no filter has seen
+		}
 		found, ok := t.run.opts.Cache.Lookup(k.CacheKey)
 		if !ok || k.changed && found.DiffID == s.diffID {
 			continue
@@ -251,7 +256,7 @@ func (t *transfer) remember() {
 		return
 	}
 	c, blob := t.run.opts.Cache, t.layer.Blob
-	s := knownSource{t.out.SourceDiffID, t.came}
+	s := knownSource{t.out.SourceDiffID, t.came, true}
 	c.Record(CacheKey{Layer: blob.Digest}, CachedLayer{Blob: blob, Compression: s.came, DiffID: s.diffID})
 	out := CachedLayer{Blob: t.out.Result, Compression: t.out.compression, DiffID: t.out.ResultDiffID, Place: t.place()}
 	if kept := out.Blob.Digest == blob.Digest; kept {

@@ -322,6 +322,25 @@ func TestLyingConfigIsNotCovered(t *testing.T) {
 	}
 }
 
+// A filter that has left a layer alone has not seen another blob of which a config
+// says that it is that layer: it could hold just what the filter removes.
+func TestLyingConfigDoesNotKeepALayerFromTheFilters(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	good := pipelinetest.Tar(t, files("a")...)
+	filter := rename{"evil/file", "evil/other"}
+	cache, first := newMemory(), pipelinetest.NewSink()
+	img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{good}})
+	run(t, s.Source(img), first, withCache(cache, ""), filter)
+	evil := s.Put("", pipelinetest.Compress(t, pipeline.Gzip, pipelinetest.Tar(t, files("evil")...)))
+	lying := s.LyingImage(t, good, s.Bytes(evil.Digest))
+	dst := again(first)
+	dst.Store.Put("", s.Bytes(evil.Digest)) // somebody has pushed it already
+	if _, err := pipeline.Run(t.Context(), s.Source(lying), []pipeline.Filter{filter}, dst, withCache(cache, "")); !errors.Is(err, pipeline.ErrDigest) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // reopening is a sink that gives back what it holds.
 type reopening struct{ *pipelinetest.Sink }
 
