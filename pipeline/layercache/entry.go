@@ -87,7 +87,10 @@ type layer struct {
 	MediaType   string
 	FiltersHash string
 	Time        time.Time
-	other       members
+	// Recipe is that of the outcome which this program tells by it; "" in an entry
+	// of the Python tool.
+	Recipe string
+	other  members
 }
 
 // layerForm is a layer in the file.
@@ -97,6 +100,7 @@ type layerForm struct {
 	MediaType   string        `json:"media_type"`
 	FiltersHash string        `json:"filters_hash"`
 	Time        string        `json:"timestamp"`
+	Recipe      string        `json:"recipe,omitempty"`
 }
 
 func (l *layer) parse(raw json.RawMessage, now time.Time) (err error) {
@@ -108,17 +112,18 @@ func (l *layer) parse(raw json.RawMessage, now time.Time) (err error) {
 		return errors.New("it has no filters_hash")
 	}
 	l.Digest, l.Size, l.MediaType, l.FiltersHash, l.Time = f.Digest, f.Size, f.MediaType, f.FiltersHash, parseTime(f.Time, now)
+	l.Recipe = f.Recipe
 	return checkBlob(l.Digest, l.Size)
 }
 
 func (l *layer) form() (any, error) {
-	return l.other.with(layerForm{l.Digest, l.Size, l.MediaType, l.FiltersHash, l.Time.UTC().Format(pythonTime)})
+	return l.other.with(layerForm{l.Digest, l.Size, l.MediaType, l.FiltersHash, l.Time.UTC().Format(pythonTime), l.Recipe})
 }
 
 // length is not more than what the layer takes in the file.
 func (l *layer) length() int64 {
 	const names = 64 + 130 // the digests, and the names of the members
-	return int64(names + len(l.Digest) + len(l.MediaType) + len(l.FiltersHash) + len(pythonTime))
+	return int64(names + len(l.Digest) + len(l.MediaType) + len(l.FiltersHash) + len(pythonTime) + len(l.Recipe))
 }
 
 // An outcomeKey tells outcomes apart.

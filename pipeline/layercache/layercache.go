@@ -116,7 +116,8 @@ func (c *Cache) setAside(damage []error) error {
 }
 
 // Lookup returns what a layer became. An entry of the Python tool names no diff
-// ID and counts where no filter changes layers; nobody has hashed it here.
+// ID and counts where no filter changes layers; nobody has hashed it here. What
+// this program tells that tool does not count: outcomes say it better.
 func (c *Cache) Lookup(k pipeline.CacheKey) (pipeline.CachedLayer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +126,7 @@ func (c *Cache) Lookup(k pipeline.CacheKey) (pipeline.CachedLayer, bool) {
 		return e.cached(), true
 	}
 	old, ok := c.content.layers[k.Layer]
-	if !ok || !k.SameTar || old.FiltersHash != filtersHash(string(k.Compression), c.cfg.Filters) {
+	if !ok || old.Recipe != "" || !k.SameTar || old.FiltersHash != filtersHash(string(k.Compression), c.cfg.Filters) {
 		return pipeline.CachedLayer{}, false
 	}
 	return pipeline.CachedLayer{
@@ -165,7 +166,7 @@ func (c *Cache) Record(k pipeline.CacheKey, l pipeline.CachedLayer) {
 	}
 	old := layer{
 		Digest: e.Digest, Size: e.Size, MediaType: e.MediaType,
-		FiltersHash: filtersHash(string(l.Compression), c.cfg.Filters), Time: now,
+		FiltersHash: filtersHash(string(l.Compression), c.cfg.Filters), Time: now, Recipe: k.Recipe,
 	}
 	source := k.Layer
 	if plain, ok := c.content.outcomes[outcomeKey{k.Layer, ""}]; ok {
