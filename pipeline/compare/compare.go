@@ -64,6 +64,7 @@ type Comparison struct {
 	shelf  *shelf
 	shared int // layers at the bottom that both have
 	runs   map[digest.Digest][]run
+	links  bool // some hard links lead into other layers
 }
 
 // Equal says whether nothing that counts is different: no file, and nothing in
@@ -151,7 +152,11 @@ func (c *Comparison) read(ctx context.Context, a, b Input) error {
 		return err
 	}
 	c.place(c.shared)
-	if need, err := c.needsShared(ctx); err != nil || !need {
+	need, err := c.needsShared(ctx)
+	if err == nil && !need {
+		need, err = c.linkDown(ctx)
+	}
+	if err != nil || !need || c.shared == 0 {
 		return err
 	}
 	in, out := a, &c.A
@@ -166,7 +171,8 @@ func (c *Comparison) read(ctx context.Context, a, b Input) error {
 		return err
 	}
 	c.place(0)
-	return nil
+	_, err = c.linkDown(ctx)
+	return err
 }
 
 // lookFor reads those of the layers that have not been read.

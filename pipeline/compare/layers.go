@@ -41,6 +41,7 @@ func (c *Comparison) take(r *reader, i *Image) {
 			}
 			if s := r.layers[l.ID]; s != nil {
 				c.runs[i.Layers[n].DiffID] = s.runs
+				c.links = c.links || s.links
 			}
 			n++
 		}

@@ -6,7 +6,8 @@ import "context"
 // like their targets, and which of the names comes first is a builder's whim. The
 // targets are looked for when the layer has been read, by a merge with the links
 // sorted by their targets. One that the layer itself does not have, before the
-// link, is not found: such links stay links.
+// link, is not found: such links stay links, and their targets are looked for in the
+// layers below (linkDown).
 type linker struct {
 	entries *sorter
 	links   sorter // by target; a record is the link's own place
@@ -88,5 +89,6 @@ func (l *linker) link(g *group, link item, again bool) error {
 	if again {
 		return l.add(at, target, link.seq)
 	}
+	l.entries.links = true
 	return l.entries.add(at, link.seq, func(b []byte) []byte { return appendString(append(b, byte(hardlink)), target) })
 }

@@ -25,7 +25,21 @@ func TestAHardLinkIsWhatItsTargetIs(t *testing.T) {
 		"replaced in the layer":   {a: [][]file{{{Name: "x", Body: "1"}, link("y", "x"), {Name: "x", Body: "2"}}}, b: [][]file{{{Name: "x", Body: "2"}, {Name: "y", Body: "1"}}}},
 		"a link that is replaced": {a: [][]file{{{Name: "x", Body: "1"}, link("y", "x"), {Name: "y", Body: "3"}}}, b: [][]file{{{Name: "x", Body: "1"}, {Name: "y", Body: "3"}}}},
 		"to a symbolic link":      {a: [][]file{{{Name: "x", Type: '2', Link: "t"}, link("y", "x")}}, b: [][]file{{{Name: "x", Type: '2', Link: "t"}, {Name: "y", Type: '2', Link: "u"}}}, want: []string{"~y target"}},
-		"to nothing in the layer": {a: [][]file{{{Name: "x"}}, {link("y", "x"), link("z", "d"), {Name: "d/"}}}, b: [][]file{{{Name: "x"}}, {link("y", "v"), link("z", "d"), {Name: "d/"}}}, want: []string{"~y target"}},
+		"to nothing in the layer": {a: [][]file{{{Name: "x"}}, {link("y", "x"), link("z", "d"), {Name: "d/"}}}, b: [][]file{{{Name: "x"}}, {link("y", "v"), link("z", "d"), {Name: "d/"}}}, want: []string{"~y type"}},
+		"in a lower layer":        {a: [][]file{{{Name: "x", Body: "1"}}, {link("y", "x")}, {{Name: ".wh.x"}}}, b: [][]file{{{Name: "x", Body: "2"}}, {link("y", "x")}, {{Name: ".wh.x"}}}, want: []string{"~y content"}},
+		"in a shared layer":       {a: [][]file{{{Name: "x", Body: "1"}}, {link("y", "x"), link("z", "x")}}, b: [][]file{{{Name: "x", Body: "1"}}, {{Name: "y", Body: "1"}, {Name: "z", Body: "2"}}}, want: []string{"~z content"}},
+		"in two lower layers":     {a: [][]file{{{Name: "x", Body: "1"}}, {{Name: "x", Body: "2"}}, {link("y", "x")}, {{Name: "x", Body: "3"}}}, b: [][]file{{{Name: "x", Body: "3"}, {Name: "y", Body: "2"}}}},
+		"a chain through layers":  {a: [][]file{{{Name: "x", Body: "1"}}, {link("y", "x")}, {{Name: "x", Body: "2"}}, {link("a", "y"), link("b", "a")}}, b: [][]file{{{Name: "x", Body: "2"}, {Name: "y", Body: "1"}, {Name: "a", Body: "1"}, {Name: "b", Body: "1"}}}},
+		"deleted with its directory": {
+			a:    [][]file{{{Name: "d/x", Body: "1"}}, {{Name: ".wh.d"}}, {link("y", "d/x")}},
+			b:    [][]file{{{Name: "d/x", Body: "1"}}, {{Name: ".wh.d"}}, {{Name: "y", Body: "1"}}},
+			want: []string{"~y type"},
+		},
+		"deleted by its own layer": {
+			a:    [][]file{{{Name: "d/x", Body: "1"}}, {link("y", "d/x"), {Name: "d/.wh..wh..opq"}}},
+			b:    [][]file{{{Name: "d/z"}, {Name: "y", Body: "1"}}, {{Name: "d/.wh.z"}}},
+			want: []string{"~y type"},
+		},
 		"to itself and in circles": {
 			a:    [][]file{{link("a", "a"), link("b", "c"), link("c", "b")}},
 			b:    [][]file{{link("a", "a"), link("b", "c"), link("c", "c")}},

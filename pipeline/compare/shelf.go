@@ -31,6 +31,7 @@ type sorter struct {
 	buf   []byte
 	at    []span
 	runs  []run
+	links bool // some of them are hard links whose targets are not among them
 }
 
 // A span is a record in buf.

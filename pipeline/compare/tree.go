@@ -12,6 +12,7 @@ type node struct {
 	key      []byte
 	record   []byte // what the layer at position says
 	position int
+	seq      uint64
 }
 
 // A level is a directory above the place at hand: of the layers below floor,
@@ -98,7 +99,7 @@ func (s *shelf) visible(ctx context.Context, layers []layerRuns) iter.Seq2[node,
 			}
 			i, below := g.judge(l.enter(g.key))
 			l.push(g.key, below)
-			if i != nil && !yield(node{g.key, i.record, i.position}, nil) {
+			if i != nil && !yield(node{g.key, i.record, i.position, i.seq}, nil) {
 				return
 			}
 		}
