@@ -116,7 +116,7 @@ func (d *downLinker) round(ctx context.Context) error {
 		for n < len(g.items) && g.items[n].position == atTop {
 			n++
 		}
-		links, here := g.items[:n], g.items[n:]
+		links, here := g.items[:n], telling(g.items[n:])
 		above.enter(g.key)
 		for _, i := range links {
 			l, err := decodeDownLink(i.record)
@@ -180,12 +180,34 @@ func (a *ancestors) enter(key []byte) {
 }
 
 func (a *ancestors) push(key []byte, items []item) {
-	kept := make([]item, len(items))
-	for n, i := range items {
-		kept[n] = item{i.position, i.seq, []byte{i.record[0]}}
+	kept := slices.Clone(items)
+	for n, i := range kept {
+		kept[n].record = slices.Clone(i.record[:1]) // the kind
 	}
 	a.path = append(a.path[:0], key...)
 	a.stack = append(a.stack, ancestor{len(key), kept})
+}
+
+// telling leaves out, in place, what never counts: of many entries that a layer has
+// at one place only the last, and of those that say one thing only one. There may
+// be as many as the layer has files.
+func telling(items []item) []item {
+	position, said := -1, [implied + 1]bool{}
+	return slices.DeleteFunc(items, func(i item) bool {
+		if i.position != position {
+			position, said = i.position, [implied + 1]bool{}
+		}
+		k := i.kind()
+		if k == hardlink {
+			return false // which one counts depends on who asks
+		}
+		if !k.isBare() {
+			k = file
+		}
+		was := said[k]
+		said[k] = true
+		return was
+	})
 }
 
 // before is what shows of the items at a place when a link is met; nil for
