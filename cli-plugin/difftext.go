@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/compare"
 )
 
@@ -73,7 +74,7 @@ func diffImage(i *compare.Image) string {
 	}
 	name := describeNamed(i.Names, known)
 	if len(i.Names) > 0 && known.Digest != "" {
-		name += " " + oneLine(known.Digest.String())
+		name += " " + pipeline.OneLine(known.Digest.String())
 	}
 	return name
 }
@@ -151,7 +152,7 @@ func writeDiffConfig(b *bufio.Writer, c *compare.Comparison, history bool) {
 }
 
 func diffField(d compare.Difference) string {
-	field := quotePath(d.Field)
+	field := pipeline.QuoteName(d.Field)
 	switch {
 	case d.A == nil:
 		return fmt.Sprintf("+ %s: %s", field, diffValue(d.B))
@@ -168,7 +169,7 @@ func diffValue(v any) string {
 	if err != nil {
 		return "?"
 	}
-	s := []rune(oneLine(string(raw)))
+	s := []rune(pipeline.OneLine(string(raw)))
 	if len(s) > most {
 		return string(s[:most]) + "…"
 	}
@@ -195,17 +196,17 @@ func diffPath(path string) string {
 	if path == "" {
 		return "/"
 	}
-	return quotePath(path)
+	return pipeline.QuoteName(path)
 }
 
 func diffFile(f *compare.File) string {
 	switch {
 	case f.Link != "":
-		return fmt.Sprintf(" -> %s (hardlink)", quotePath(f.Link))
+		return fmt.Sprintf(" -> %s (hardlink)", pipeline.QuoteName(f.Link))
 	case f.IsFile():
 		return fmt.Sprintf(" (file, %s)", counted(int(f.Size), "byte", "bytes"))
 	case f.Target != "":
-		return fmt.Sprintf(" -> %s (%s)", quotePath(f.Target), f.Type)
+		return fmt.Sprintf(" -> %s (%s)", pipeline.QuoteName(f.Target), f.Type)
 	}
 	return " (" + f.Type + ")"
 }
@@ -220,9 +221,9 @@ func diffAspect(w compare.Aspect, a, b *compare.File) string {
 		}
 	case compare.AspectTarget:
 		if a.Link != "" {
-			return fmt.Sprintf("target %s -> %s", quotePath(a.Link), quotePath(b.Link))
+			return fmt.Sprintf("target %s -> %s", pipeline.QuoteName(a.Link), pipeline.QuoteName(b.Link))
 		}
-		return fmt.Sprintf("target %s -> %s", quotePath(a.Target), quotePath(b.Target))
+		return fmt.Sprintf("target %s -> %s", pipeline.QuoteName(a.Target), pipeline.QuoteName(b.Target))
 	case compare.AspectDevice:
 		return fmt.Sprintf("device %d:%d -> %d:%d", a.Major, a.Minor, b.Major, b.Minor)
 	case compare.AspectMode:
@@ -243,14 +244,14 @@ func diffXattrs(a, b *compare.File) (out []string) {
 		i := slices.IndexFunc(b.Xattrs, func(y compare.Xattr) bool { return x.Name == y.Name })
 		switch {
 		case i < 0:
-			out = append(out, "-"+quotePath(x.Name))
+			out = append(out, "-"+pipeline.QuoteName(x.Name))
 		case x != b.Xattrs[i]:
-			out = append(out, "~"+quotePath(x.Name))
+			out = append(out, "~"+pipeline.QuoteName(x.Name))
 		}
 	}
 	for _, y := range b.Xattrs {
 		if !slices.ContainsFunc(a.Xattrs, func(x compare.Xattr) bool { return x.Name == y.Name }) {
-			out = append(out, "+"+quotePath(y.Name))
+			out = append(out, "+"+pipeline.QuoteName(y.Name))
 		}
 	}
 	return out

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/occystrap/occystrap/pipeline"
 )
 
 // layerTable has a row for each layer: its size as a bar and as a part of the
@@ -36,7 +38,7 @@ func layerTable(i *inspectedImage) table {
 
 // instruction is what made a layer, without what every builder writes before it.
 func instruction(s string) string {
-	s = strings.TrimPrefix(oneLine(s), "/bin/sh -c #(nop) ")
+	s = strings.TrimPrefix(pipeline.OneLine(s), "/bin/sh -c #(nop) ")
 	return strings.TrimSpace(strings.TrimSuffix(s, "# buildkit"))
 }
 
@@ -67,7 +69,7 @@ func age(d time.Duration) string {
 // shortened is a digest as the original's table has it.
 func shortened(s string) string {
 	const width = 25
-	if s = oneLine(s); len(s) > width {
+	if s = pipeline.OneLine(s); len(s) > width {
 		return s[:width] + "..."
 	}
 	return s
@@ -165,7 +167,7 @@ func writeWaste(b *bytes.Buffer, i *inspectedImage) {
 		if n == shown {
 			break
 		}
-		t.rows = append(t.rows, []string{infoSize(f.Size), fmt.Sprint(f.Layer), fmt.Sprintf("%s in %d", f.How, f.By), quotePath(f.Path)})
+		t.rows = append(t.rows, []string{infoSize(f.Size), fmt.Sprint(f.Layer), fmt.Sprintf("%s in %d", f.How, f.By), pipeline.QuoteName(f.Path)})
 	}
 	b.WriteByte('\n')
 	t.write(b)

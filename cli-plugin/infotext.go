@@ -59,34 +59,34 @@ func writeEntries(b *bytes.Buffer, a *inspected) {
 		if e.held {
 			held = "yes"
 		}
-		t.rows = append(t.rows, []string{oneLine(what), shortened(e.Digest.String()), infoSize(e.Size), held})
+		t.rows = append(t.rows, []string{pipeline.OneLine(what), shortened(e.Digest.String()), infoSize(e.Size), held})
 	}
-	label(b, "Index", oneLine(a.entries[0].index.String()))
+	label(b, "Index", pipeline.OneLine(a.entries[0].index.String()))
 	t.write(b)
 }
 
 func writeImage(b *bytes.Buffer, i *inspectedImage) {
 	name := "unknown:unknown"
 	if len(i.names) > 0 {
-		name = quotePath(familiar(i.names[0]))
+		name = pipeline.QuoteName(familiar(i.names[0]))
 	}
 	label(b, "Image", name)
 	for _, n := range i.names[min(1, len(i.names)):] {
-		label(b, "Also named", quotePath(familiar(n)))
+		label(b, "Also named", pipeline.QuoteName(familiar(n)))
 	}
 	if !i.bare {
-		label(b, "Media type", oneLine(i.desc.MediaType))
+		label(b, "Media type", pipeline.OneLine(i.desc.MediaType))
 		label(b, "Schema", fmt.Sprintf("v%d", i.manifest.SchemaVersion))
 	}
 	p := i.config.Platform
-	label(b, "Platform", oneLine(strings.Trim(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")))
+	label(b, "Platform", pipeline.OneLine(strings.Trim(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")))
 	if i.config.Created != nil && !i.config.Created.IsZero() {
 		label(b, "Created", i.config.Created.Format(time.RFC3339Nano))
 	}
 	config, manifest, index := i.digests()
-	label(b, "Config digest", oneLine(config.String()))
-	label(b, "Manifest", oneLine(manifest.String()))
-	label(b, "Index", oneLine(index.String()))
+	label(b, "Config digest", pipeline.OneLine(config.String()))
+	label(b, "Manifest", pipeline.OneLine(manifest.String()))
+	label(b, "Index", pipeline.OneLine(index.String()))
 	if !i.bare {
 		label(b, "Config size", infoSize(i.manifest.Config.Size))
 	}
@@ -126,7 +126,7 @@ func writeConfig(b *bytes.Buffer, c ocispec.ImageConfig) {
 			fmt.Fprintf(&in, "  %s:\n", name)
 		}
 		for _, s := range list {
-			fmt.Fprintf(&in, "    %s\n", quotePath(s))
+			fmt.Fprintf(&in, "    %s\n", pipeline.QuoteName(s))
 		}
 	}
 	items("Environment", c.Env)
@@ -162,13 +162,13 @@ func quoteNonEmpty(s string) string {
 	if s == "" {
 		return ""
 	}
-	return quotePath(s)
+	return pipeline.QuoteName(s)
 }
 
 func quotedList(list []string) string {
 	var out []string
 	for _, s := range list {
-		out = append(out, quotePath(s))
+		out = append(out, pipeline.QuoteName(s))
 	}
 	return strings.Join(out, ", ")
 }

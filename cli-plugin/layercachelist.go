@@ -55,7 +55,7 @@ func writeCache(w io.Writer, entries []layercache.Entry, now time.Time) error {
 		}
 		shown++
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shortDigest(e.Layer), shortDigest(e.Digest), human(e.Size),
-			pipeline.LayerCompression(e.MediaType), since(e.Recorded, now), since(e.Used, now), oneLine(cacheRecipe(e)))
+			pipeline.LayerCompression(e.MediaType), since(e.Recorded, now), since(e.Used, now), pipeline.OneLine(cacheRecipe(e)))
 	}
 	if shown > 0 {
 		if err := tw.Flush(); err != nil {

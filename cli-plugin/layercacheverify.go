@@ -48,7 +48,7 @@ func (p *program) verifyCache(ctx context.Context, cmd *cobra.Command, repositor
 	}
 	out := p.docker.Out()
 	for _, d := range damage {
-		fmt.Fprintf(out, "damaged: %s\n", oneLine(d.Error()))
+		fmt.Fprintf(out, "damaged: %s\n", pipeline.OneLine(d.Error()))
 	}
 	entries := cache.Entries()
 	fmt.Fprintf(out, "%d entries can be read.\n", len(entries))
@@ -66,7 +66,7 @@ func (p *program) verifyCache(ctx context.Context, cmd *cobra.Command, repositor
 	for _, e := range entries {
 		if h, asked := held[e.Digest]; asked && !h && !gone[e.Digest] {
 			gone[e.Digest] = true
-			fmt.Fprintf(out, "gone: %s, which %s became by %s\n", e.Digest, shortDigest(e.Layer), oneLine(cacheRecipe(e)))
+			fmt.Fprintf(out, "gone: %s, which %s became by %s\n", e.Digest, shortDigest(e.Layer), pipeline.OneLine(cacheRecipe(e)))
 		}
 	}
 	fmt.Fprintf(out, "Of %d layers %d are held and %d are gone.\n", len(held), len(held)-len(gone), len(gone))

@@ -73,7 +73,7 @@ func shownURI(uri string) string {
 // shellWord is a word as a shell takes it.
 func shellWord(s string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-"
-	s = oneLine(s)
+	s = pipeline.OneLine(s)
 	if s != "" && strings.Trim(s, plain) == "" {
 		return s
 	}

@@ -47,7 +47,7 @@ func Main(version string, extra ...pipeline.Scheme) int {
 	p := &program{version: version, extra: extra}
 	docker, err := command.NewDockerCli(command.WithUserAgent(p.userAgent()))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "Error: "+oneLine(err.Error()))
+		fmt.Fprintln(os.Stderr, "Error: "+pipeline.OneLine(err.Error()))
 		return exitFailed
 	}
 	p.docker = docker
@@ -113,10 +113,10 @@ func exitCode(stderr io.Writer, root *cobra.Command, err error) int {
 	case isFlagError(err):
 		usage = &usageError{cmd: root, message: flagMessage(root, err)}
 	default:
-		fmt.Fprintln(stderr, "Error: "+oneLine(err.Error()))
+		fmt.Fprintln(stderr, "Error: "+pipeline.OneLine(err.Error()))
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "Usage:  %s\nTry '%s --help' for help.\n\nError: %s\n",
-		usage.cmd.UseLine(), usage.cmd.CommandPath(), oneLine(usage.message))
+		usage.cmd.UseLine(), usage.cmd.CommandPath(), pipeline.OneLine(usage.message))
 	return exitUsage
 }

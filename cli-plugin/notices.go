@@ -30,13 +30,13 @@ func (n *notices) event(e pipeline.Event) {
 func (n *notices) message(e pipeline.Event) string {
 	switch {
 	case e.Kind == pipeline.EventWarning:
-		return "Warning: " + oneLine(e.Message)
+		return "Warning: " + pipeline.OneLine(e.Message)
 	case e.Kind == pipeline.EventDetail && n.details && e.Layer != "":
-		return shortDigest(e.Layer) + ": " + oneLine(e.Message)
+		return shortDigest(e.Layer) + ": " + pipeline.OneLine(e.Message)
 	case e.Kind == pipeline.EventDetail && n.details:
-		return oneLine(e.Message)
+		return pipeline.OneLine(e.Message)
 	case e.Kind == pipeline.EventManifest && n.details:
-		return "manifest " + oneLine(e.Message)
+		return "manifest " + pipeline.OneLine(e.Message)
 	}
 	return ""
 }

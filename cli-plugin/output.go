@@ -76,14 +76,14 @@ func writeSummary(w io.Writer, r pipeline.Report, to string, table bool) {
 		writeNotes(w, r.Layers)
 	}
 	for _, dropped := range r.Dropped {
-		fmt.Fprintln(w, "left out: "+oneLine(dropped))
+		fmt.Fprintln(w, "left out: "+pipeline.OneLine(dropped))
 	}
 	for _, root := range r.Roots {
 		was := ""
 		if root.Source != "" && root.Source != root.Manifest.Digest {
 			was = fmt.Sprintf(" (was %s)", root.Source)
 		}
-		fmt.Fprintf(w, "%s → %s: %s%s\n", rootName(root), oneLine(to), root.Manifest.Digest, was)
+		fmt.Fprintf(w, "%s → %s: %s%s\n", rootName(root), pipeline.OneLine(to), root.Manifest.Digest, was)
 	}
 	if r.Referrers > 0 {
 		fmt.Fprintf(w, "what refers to it, %d in number, came along\n", r.Referrers)
@@ -104,14 +104,14 @@ func rootName(root pipeline.RootReport) string {
 	if len(root.Names) == 0 {
 		return "unnamed image"
 	}
-	return oneLine(strings.Join(root.Names, ", "))
+	return pipeline.OneLine(strings.Join(root.Names, ", "))
 }
 
 // writeNotes says what filters did, layer by layer.
 func writeNotes(w io.Writer, layers []pipeline.LayerReport) {
 	for _, l := range layers {
 		for _, note := range l.Notes {
-			fmt.Fprintf(w, "%s: %s\n", shortDigest(l.Source.Digest), oneLine(note))
+			fmt.Fprintf(w, "%s: %s\n", shortDigest(l.Source.Digest), pipeline.OneLine(note))
 		}
 	}
 }
@@ -122,7 +122,7 @@ func writeLayers(w io.Writer, layers []pipeline.LayerReport) {
 	for _, l := range layers {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n",
 			shortDigest(l.Source.Digest), human(l.Source.Size), shortDigest(l.Result.Digest), human(l.Result.Size),
-			l.How, oneLine(strings.Join(layerNotes(l), "; ")))
+			l.How, pipeline.OneLine(strings.Join(layerNotes(l), "; ")))
 	}
 	_ = tw.Flush() // a summary that cannot be shown is no failure of the run
 }

@@ -55,7 +55,7 @@ func newDisplay(w io.Writer, terminal bool, o *options) display {
 func shortDigest(d digest.Digest) string {
 	const length = 12 // as "docker images" shows it
 	if d.Validate() != nil {
-		return oneLine(string(d))
+		return pipeline.OneLine(string(d))
 	}
 	return d.Encoded()[:length]
 }

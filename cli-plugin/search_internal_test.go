@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
 )
 
@@ -22,7 +23,7 @@ func TestPathsAreOneLineAndCanBeToldApart(t *testing.T) {
 		"\u202egpj.exe":        `"\u202egpj.exe"`,
 		`"a"`:                  `"\"a\""`,
 	} {
-		if got := quotePath(path); got != want {
+		if got := pipeline.QuoteName(path); got != want {
 			t.Errorf("%q is shown as %s, expected %s", path, got, want)
 		}
 	}

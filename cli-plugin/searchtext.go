@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
 )
 
@@ -45,7 +44,7 @@ func (s *searchText) Layer(l filter.SearchedLayer) error {
 		}
 	}
 	for _, h := range l.Hides {
-		fmt.Fprintf(&b, "  - %s: %s here, found in layer %s\n", quotePath(h.Path), h.How, shortDigest(h.Of.Name()))
+		fmt.Fprintf(&b, "  - %s: %s here, found in layer %s\n", pipeline.QuoteName(h.Path), h.How, shortDigest(h.Of.Name()))
 	}
 	b.WriteByte('\n')
 	_, err := s.w.Write(b.Bytes())
@@ -67,12 +66,12 @@ func (s *searchText) End(sum filter.SearchSummary) error {
 }
 
 func matchLine(m filter.SearchMatch) string {
-	path := quotePath(m.Path)
+	path := pipeline.QuoteName(m.Path)
 	switch m.Type {
 	case "file":
 		return fmt.Sprintf("%s (file, %d bytes)", path, m.Size)
 	case "symlink", "hardlink":
-		return fmt.Sprintf("%s -> %s (%s)", path, quotePath(m.Target), m.Type)
+		return fmt.Sprintf("%s -> %s (%s)", path, pipeline.QuoteName(m.Target), m.Type)
 	}
 	return fmt.Sprintf("%s (%s)", path, m.Type)
 }
@@ -102,7 +101,7 @@ func (s searchScript) Layer(l filter.SearchedLayer) error {
 		name = "unknown:unknown"
 	}
 	for _, m := range l.Matches {
-		fmt.Fprintf(&b, "%s:%s:%s\n", name, layerName(l.Name()), quotePath(m.Path))
+		fmt.Fprintf(&b, "%s:%s:%s\n", name, layerName(l.Name()), pipeline.QuoteName(m.Path))
 	}
 	_, err := s.w.Write(b.Bytes())
 	return err
@@ -113,7 +112,7 @@ func (searchScript) End(filter.SearchSummary) error { return nil }
 // layerName is the digest of a layer's bytes without its algorithm, as ever.
 func layerName(d digest.Digest) string {
 	if d.Validate() != nil {
-		return oneLine(d.String())
+		return pipeline.OneLine(d.String())
 	}
 	return d.Encoded()
 }
@@ -123,7 +122,7 @@ func imageName(i *filter.SearchedImage) string {
 	if len(i.Names) == 0 {
 		return ""
 	}
-	return quotePath(familiar(i.Names[0]))
+	return pipeline.QuoteName(familiar(i.Names[0]))
 }
 
 // familiar is a full name as people write it.
@@ -141,21 +140,10 @@ func describeImage(i *filter.SearchedImage) string { return describeNamed(i.Name
 func describeNamed(names []string, m ocispec.Descriptor) string {
 	name := "unnamed, " + m.Digest.String()
 	if len(names) > 0 {
-		name = quotePath(familiar(names[0]))
+		name = pipeline.QuoteName(familiar(names[0]))
 	}
 	if p := m.Platform; p != nil {
-		name += " (" + oneLine(platforms.FormatAll(*p)) + ")"
+		name += " (" + pipeline.OneLine(platforms.FormatAll(*p)) + ")"
 	}
 	return name
-}
-
-// quotePath is a path that a stranger has named, on one line: as it is, or, with
-// control characters or bytes that are no UTF-8 in it, as a Go string in double
-// quotes. One that starts with a quote is quoted too, so that both can be told
-// apart.
-func quotePath(s string) string {
-	if utf8.ValidString(s) && !strings.HasPrefix(s, `"`) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	return strconv.Quote(s)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/scheme/overlay"
 )
 
@@ -25,7 +26,7 @@ it with those changes.`,
 			if err := overlay.Unmount(args[0], lazy); err != nil {
 				return err
 			}
-			fmt.Fprintf(p.docker.Err(), "Unmounted %s/rootfs; layers and changes (delta) are still in %[1]s.\n", oneLine(args[0]))
+			fmt.Fprintf(p.docker.Err(), "Unmounted %s/rootfs; layers and changes (delta) are still in %[1]s.\n", pipeline.OneLine(args[0]))
 			return nil
 		},
 		DisableFlagsInUseLine: true,

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -97,18 +96,4 @@ func firstRune(s string) string {
 		return string(r)
 	}
 	return ""
-}
-
-// oneLine makes text that a registry or archive may have had a hand in fit for
-// a terminal: one line, no control characters.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.TrimSpace(s))
 }

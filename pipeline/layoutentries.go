@@ -5,11 +5,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
 
-// annotationImageName is where containerd and Docker keep an image's full name
-// (containerd, core/images/annotations.go).
-const annotationImageName = "io.containerd.image.name"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
+)
 
 // ReferrerEntries are what the index of an OCI layout has to say of the referrers
 // among manifests, so that they are found there: one for each, with its
@@ -50,7 +48,7 @@ func (m Manifest) referrerEntry(tag string) ocispec.Descriptor {
 		Platform: m.Desc.Platform, ArtifactType: m.Desc.ArtifactType, Annotations: map[string]string{},
 	}
 	maps.Copy(e.Annotations, m.Desc.Annotations)
-	delete(e.Annotations, annotationImageName) // they would make an image of it
+	delete(e.Annotations, ocilayout.AnnotationImageName) // they would make an image of it
 	delete(e.Annotations, ocispec.AnnotationRefName)
 	if tag != "" {
 		e.Annotations[ocispec.AnnotationRefName] = tag

@@ -64,7 +64,7 @@ func Run(ctx context.Context, src pipeline.Source, opts Options) (*Report, error
 		return report, nil
 	case errors.Is(err, pipeline.ErrDigest):
 		c.tellFaults(nil)
-		c.tell.bad("manifest-digest", "%s", quoteText(err.Error()))
+		c.tell.bad("manifest-digest", "%s", pipeline.OneLine(err.Error()))
 		return report, nil
 	}
 	return report, err
@@ -117,7 +117,7 @@ func (c *checker) tellFaults(images []*image) {
 				i.faults[string(f.Kind)] = true
 			}
 		}
-		c.tell.bad(string(f.Kind), "%s", quoteText(f.Err.Error()))
+		c.tell.bad(string(f.Kind), "%s", pipeline.OneLine(f.Err.Error()))
 	}
 }
 

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 
@@ -67,7 +68,7 @@ func (c *checker) idsOf(i *image) []pipeline.LayerID {
 // judgeLayer checks how a layer is stored.
 func (i *image) judgeLayer(t *teller, n int, desc ocispec.Descriptor, l *layer) {
 	say := func(id, format string, args ...any) {
-		t.add(Result{Severity: severityOf[id], Check: id, Layer: desc.Digest, Message: layerName(n, desc.Digest) + ": " + sprintf(format, args...)})
+		t.add(Result{Severity: severityOf[id], Check: id, Layer: desc.Digest, Message: layerName(n, desc.Digest) + ": " + fmt.Sprintf(format, args...)})
 	}
 	want := ""
 	if i.config != nil && n < len(i.config.RootFS.DiffIDs) {
@@ -78,13 +79,13 @@ func (i *image) judgeLayer(t *teller, n int, desc ocispec.Descriptor, l *layer) 
 		t.add(Result{Severity: Info, Check: "tar-format", Layer: desc.Digest, Message: layerName(n, desc.Digest) + ": it is a tar that can be read"})
 		i.judgeDiffID(t, n, desc, want, l.diffID)
 	case errors.Is(l.err, pipeline.ErrDigest) && desc.Digest.String() == want:
-		say("diff-id", "%s", quoteText(l.err.Error())) // the layer is plain, both are one
+		say("diff-id", "%s", pipeline.OneLine(l.err.Error())) // the layer is plain, both are one
 	case errors.Is(l.err, pipeline.ErrDigest):
-		say("layer-digest", "%s", quoteText(l.err.Error()))
+		say("layer-digest", "%s", pipeline.OneLine(l.err.Error()))
 	case errors.Is(l.err, tarstream.ErrFormat), errors.Is(l.err, io.ErrUnexpectedEOF), errors.Is(l.err, tarstream.ErrTooManyEntries):
-		say("tar-format", "%s", quoteText(l.err.Error()))
+		say("tar-format", "%s", pipeline.OneLine(l.err.Error()))
 	default:
-		say("layer-read", "%s", quoteText(l.err.Error()))
+		say("layer-read", "%s", pipeline.OneLine(l.err.Error()))
 	}
 	if s := l.stored; s != nil {
 		if claim := pipeline.LayerCompression(desc.MediaType); claim != "" && claim != s.Compression {

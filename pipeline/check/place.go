@@ -1,11 +1,10 @@
 package check
 
 import (
-	"strconv"
+	"cmp"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 )
 
@@ -58,11 +57,5 @@ func whiteout(at string) (hidden string, k kind) {
 	return "", file
 }
 
-// quote is what a stranger has named, on one line: as it is, or as a Go string
-// where it has control characters or is no UTF-8.
-func quote(s string) string {
-	if s != "" && utf8.ValidString(s) && !strings.HasPrefix(s, `"`) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
-		return s
-	}
-	return strconv.Quote(s)
-}
+// quote is what a stranger has named, on one line; nothing is told as "".
+func quote(s string) string { return cmp.Or(pipeline.QuoteName(s), `""`) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
@@ -31,15 +32,15 @@ type savedImage struct {
 // registry and namespace out of RepoTags, and kept them in ImageName.
 func (s savedImage) names() []string {
 	if s.ImageName == "" {
-		return fullNames(s.RepoTags)
+		return imagename.AllFull(s.RepoTags)
 	}
 	var out []string
 	for _, t := range s.RepoTags {
-		name, tag := familiar(fullName(t))
+		name, tag := imagename.Split(imagename.Full(t))
 		if name == s.ImageName || strings.HasSuffix(s.ImageName, "/"+name) {
 			t = s.ImageName + ":" + tag
 		}
-		out = appendNew(out, fullNames([]string{t})...)
+		out = imagename.Append(out, imagename.AllFull([]string{t})...)
 	}
 	return out
 }
@@ -122,7 +123,7 @@ func (f *folder) readCatalog() (catalog, error) {
 }
 
 func (c catalog) add(full, file string) {
-	name, tag := familiar(full)
+	name, tag := imagename.Split(full)
 	if c[name] == nil {
 		c[name] = map[string]string{}
 	}
@@ -133,7 +134,7 @@ func (c catalog) add(full, file string) {
 func (c catalog) remove(full string) {
 	for name, tags := range c {
 		for tag := range tags {
-			if fullName(name+":"+tag) == full {
+			if imagename.Full(name+":"+tag) == full {
 				delete(tags, tag)
 			}
 		}
@@ -150,7 +151,7 @@ func (c catalog) namesIn(l listing) (names [][]string, stale []string) {
 	names = make([][]string, len(l.images))
 	for name, tags := range c {
 		for tag, file := range tags {
-			full := fullName(name + ":" + tag)
+			full := imagename.Full(name + ":" + tag)
 			if file != l.file || full == "" {
 				continue
 			}

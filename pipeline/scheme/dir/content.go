@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
@@ -39,7 +40,7 @@ func (c *content) file(d digest.Digest) (string, error) {
 		return "", fmt.Errorf("digest %q: %w", d, err)
 	}
 	if c.layout {
-		return blobName(d), nil
+		return ocilayout.Blob(d), nil
 	}
 	return c.files[d], nil
 }
@@ -116,7 +117,7 @@ func (c *content) blobs() (out []ocispec.Descriptor, err error) {
 		if desc.Digest.Validate() != nil {
 			continue
 		}
-		if desc.Size, err = c.size(blobName(desc.Digest)); err != nil {
+		if desc.Size, err = c.size(ocilayout.Blob(desc.Digest)); err != nil {
 			return nil, err
 		}
 		if desc.Size > 0 {

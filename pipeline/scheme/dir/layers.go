@@ -15,6 +15,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/codec"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // A layerFile is a layer of the plain layout.
@@ -38,7 +39,7 @@ func (p *plain) layers(ctx context.Context, names []string) ([]layerFile, error)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, n := range names {
-		name, err := fileName(n)
+		name, err := ocilayout.Within("directory", n)
 		if err != nil {
 			return nil, errors.Join(err, g.Wait())
 		}

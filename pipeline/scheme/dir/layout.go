@@ -9,6 +9,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // The files of an OCI layout.
@@ -16,10 +18,6 @@ const (
 	indexJSON  = ocispec.ImageIndexFile
 	layoutFile = ocispec.ImageLayoutFile
 )
-
-// annotationImageName is where containerd and Docker keep an image's full name
-// (containerd, core/images/annotations.go).
-const annotationImageName = "io.containerd.image.name"
 
 // layoutImages are the images that index.json lists and the directory holds.
 func (c *content) layoutImages(q pipeline.Query) ([]image, error) {
@@ -43,7 +41,7 @@ func (c *content) layoutImages(q pipeline.Query) ([]image, error) {
 		if err := desc.Digest.Validate(); err != nil {
 			return nil, fmt.Errorf("%s: digest %q: %w", indexJSON, desc.Digest, err)
 		}
-		if size, err := c.size(blobName(desc.Digest)); err != nil {
+		if size, err := c.size(ocilayout.Blob(desc.Digest)); err != nil {
 			return nil, err
 		} else if size < 0 {
 			missing = append(missing, desc.Digest.String())
@@ -51,10 +49,10 @@ func (c *content) layoutImages(q pipeline.Query) ([]image, error) {
 		}
 		names, tag := namesOf(desc, q.Events)
 		if i := slices.IndexFunc(images, func(r image) bool { return r.Desc.Digest == desc.Digest }); i >= 0 {
-			images[i].Names, images[i].Tags = appendNew(images[i].Names, names...), appendTag(images[i].Tags, tag)
+			images[i].Names, images[i].Tags = imagename.Append(images[i].Names, names...), imagename.Append(images[i].Tags, tag)
 			continue
 		}
-		images = append(images, image{Root: pipeline.Root{Desc: desc, Names: names, Tags: appendTag(nil, tag)}})
+		images = append(images, image{Root: pipeline.Root{Desc: desc, Names: names, Tags: imagename.Append(nil, tag)}})
 	}
 	switch {
 	case len(missing) > 0 && (len(images) == 0 || q.Missing == pipeline.MissingFail):
@@ -67,15 +65,8 @@ func (c *content) layoutImages(q pipeline.Query) ([]image, error) {
 	return images, nil
 }
 
-// namesOf reads the name of an entry of index.json. A reference name may be a
-// full name (podman, skopeo) or only a tag, which names nothing by itself.
+// namesOf are the names, and the tag, of an entry of index.json.
 func namesOf(desc ocispec.Descriptor, events pipeline.Events) (names []string, tag string) {
-	name := desc.Annotations[annotationImageName]
-	tag = desc.Annotations[ocispec.AnnotationRefName]
-	if name == "" {
-		if name = tag; !strings.ContainsAny(name, "/:") {
-			return nil, tag
-		}
-	}
+	name, tag := ocilayout.Names(desc)
 	return validNames([]string{name}, events), tag
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
@@ -98,11 +99,11 @@ func (s savedImage) without(full string) savedImage {
 	names := slices.DeleteFunc(s.names(), func(n string) bool { return n == full })
 	s.RepoTags = nil
 	for _, n := range names {
-		name, tag := familiar(n)
+		name, tag := imagename.Split(n)
 		s.RepoTags = append(s.RepoTags, name+":"+tag)
 	}
 	if s.ImageName != "" {
-		s.ImageName, _ = familiar(names[0])
+		s.ImageName, _ = imagename.Split(names[0])
 	}
 	return s
 }

@@ -10,6 +10,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // plain reads the plain layout, ours and that of the Python tool. It makes an
@@ -37,7 +39,7 @@ func (p *plain) images(ctx context.Context) ([]image, error) {
 		}
 		i.Names = e.names
 		if j, ok := at[i.Desc.Digest]; ok {
-			images[j].Names = appendNew(images[j].Names, i.Names...)
+			images[j].Names = imagename.Append(images[j].Names, i.Names...)
 			continue
 		}
 		at[i.Desc.Digest] = len(images)
@@ -155,7 +157,7 @@ func descriptors(layers []layerFile) []ocispec.Descriptor {
 
 // config reads and verifies a config, and its diff IDs.
 func (p *plain) config(ctx context.Context, s savedImage, layers []layerFile) (desc ocispec.Descriptor, diffIDs []digest.Digest, err error) {
-	name, err := fileName(s.Config)
+	name, err := ocilayout.Within("directory", s.Config)
 	if err != nil {
 		return desc, nil, err
 	}

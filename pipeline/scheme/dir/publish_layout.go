@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // publishLayout writes what an OCI layout has besides layers, index.json last.
@@ -72,7 +73,7 @@ func (s *sink) writeBlob(d digest.Digest, raw []byte) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
 	}
-	return s.session.Write(blobName(d), raw)
+	return s.session.Write(ocilayout.Blob(d), raw)
 }
 
 // emptyIndex is what a new layout's index starts from.
@@ -119,7 +120,7 @@ func (s *sink) merge(entries []json.RawMessage, referrers []ocispec.Descriptor) 
 	var fresh []ocispec.Descriptor
 	for _, m := range s.manifests {
 		if m.Root {
-			fresh = append(fresh, indexEntries(m.Desc, fullNames(m.Names), tags)...)
+			fresh = append(fresh, indexEntries(m.Desc, imagename.AllFull(m.Names), tags)...)
 		}
 	}
 	for _, d := range append(fresh, referrers...) {
@@ -149,7 +150,7 @@ func (s *sink) replaces(desc ocispec.Descriptor) bool {
 		if !m.Root {
 			continue
 		}
-		for _, n := range fullNames(m.Names) {
+		for _, n := range imagename.AllFull(m.Names) {
 			if slices.Contains(names, n) {
 				return true
 			}
@@ -166,31 +167,14 @@ func (s *sink) replaces(desc ocispec.Descriptor) bool {
 // tag, as podman, skopeo and umoci take it, where no other image of the layout
 // has that tag; then it is the full name.
 func indexEntries(desc ocispec.Descriptor, names []string, tags map[string]bool) []ocispec.Descriptor {
-	e := ocispec.Descriptor{
-		MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size,
-		Platform: desc.Platform, ArtifactType: desc.ArtifactType, Annotations: maps.Clone(desc.Annotations),
-	}
-	delete(e.Annotations, annotationImageName)
-	delete(e.Annotations, ocispec.AnnotationRefName)
-	if len(names) == 0 {
-		return []ocispec.Descriptor{e}
-	}
-	var out []ocispec.Descriptor
-	for _, name := range names {
-		named := e
-		if named.Annotations = maps.Clone(e.Annotations); named.Annotations == nil {
-			named.Annotations = map[string]string{}
-		}
-		_, ref := familiar(name)
+	return ocilayout.Entries(desc, names, func(full string) string {
+		_, ref := imagename.Split(full)
 		if tags[ref] {
-			ref = name
+			ref = full
 		}
 		tags[ref] = true
-		named.Annotations[annotationImageName] = name
-		named.Annotations[ocispec.AnnotationRefName] = ref
-		out = append(out, named)
-	}
-	return out
+		return ref
+	})
 }
 
 // setAside gives a damaged list another name and says so.

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 )
 
 // A plainImage is a root of this run as the plain layout lists it.
@@ -119,7 +120,7 @@ func (s *sink) plainImage(ctx context.Context, m pipeline.Manifest, byDigest map
 	if t := fields.Config.MediaType; t != ocispec.MediaTypeImageConfig && t != pipeline.MediaTypeDockerConfig {
 		return i, errNotPlain("attestations and artifacts")
 	}
-	i.full, i.config = fullNames(names), m.Config
+	i.full, i.config = imagename.AllFull(names), m.Config
 	i.Config = configName(fields.Config.Digest)
 	if i.layers, err = readDiffIDs(m.Config, i.Config); err != nil {
 		return i, err
@@ -137,11 +138,11 @@ func (s *sink) plainImage(ctx context.Context, m pipeline.Manifest, byDigest map
 		i.Layers = append(i.Layers, layerName(d))
 	}
 	for _, n := range i.full {
-		name, tag := familiar(n)
+		name, tag := imagename.Split(n)
 		i.RepoTags = append(i.RepoTags, name+":"+tag)
 	}
 	if s.unique && len(i.full) > 0 {
-		i.ImageName, _ = familiar(i.full[0])
+		i.ImageName, _ = imagename.Split(i.full[0])
 	}
 	return i, nil
 }
@@ -230,7 +231,7 @@ func rebuilt(listings []listing) catalog {
 func (l *lists) dropStale() {
 	for name, tags := range l.catalog {
 		for tag, file := range tags {
-			full := fullName(name + ":" + tag)
+			full := imagename.Full(name + ":" + tag)
 			i := slices.IndexFunc(l.listings, func(li listing) bool { return li.file == file })
 			if i < 0 || !slices.ContainsFunc(l.listings[i].images, func(s savedImage) bool { return s.is(full) }) {
 				delete(tags, tag)

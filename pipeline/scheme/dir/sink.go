@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // sink writes images into a directory. Layers have temporary names until
@@ -161,7 +162,7 @@ func errNotPlain(what string) error {
 // file is where a layer lies once it is published.
 func (s *sink) file(d digest.Digest) string {
 	if s.oci {
-		return blobName(d)
+		return ocilayout.Blob(d)
 	}
 	return layerName(d)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
@@ -124,7 +125,7 @@ func choose(images []image, want string) ([]image, error) {
 	if want == "" || want == allImages {
 		return images, nil
 	}
-	full := fullName(want)
+	full := imagename.Full(want)
 	var names []string
 	var found []image
 	for _, i := range images {
@@ -158,7 +159,7 @@ func elsewhere(images []image, want, full string) (found []image, err error) {
 	if full == "" || strings.HasPrefix(want, "docker.io/") {
 		return nil, nil
 	}
-	name, tag := familiar(full)
+	name, tag := imagename.Split(full)
 	var names []string
 	for _, i := range images {
 		for _, n := range i.Names {

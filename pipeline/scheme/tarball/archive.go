@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 const (
@@ -74,7 +75,7 @@ func (a *archive) member(h *tar.Header) (*member, error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil, nil
 	}
-	name, err := memberName(h.Name)
+	name, err := ocilayout.Within("archive", h.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func (a *archive) add(ctx context.Context, m *member) error {
 
 // lookup finds the file that a name stands for, through links.
 func (a *archive) lookup(name string) (*member, error) {
-	key, err := memberName(name)
+	key, err := ocilayout.Within("archive", name)
 	if err != nil {
 		return nil, err
 	}

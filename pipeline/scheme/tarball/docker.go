@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 )
 
 // writeDocker writes what follows the layers of a plain docker-save archive:
@@ -27,8 +28,7 @@ func (s *sink) writeDocker() error {
 		}
 		entry := savedImage{Config: image.config.Digest.Encoded() + ".json", Layers: []string{}}
 		for _, n := range s.names(m.Manifest) {
-			familiar, _ := familiarName(n)
-			entry.RepoTags = append(entry.RepoTags, familiar)
+			entry.RepoTags = append(entry.RepoTags, imagename.Familiar(n))
 		}
 		for _, l := range image.layers {
 			entry.Layers = append(entry.Layers, s.layerName(l.Digest))

@@ -11,11 +11,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
-
-// annotationImageName is where containerd and Docker keep an image's full name
-// (containerd, core/images/annotations.go).
-const annotationImageName = "io.containerd.image.name"
 
 // indexRoots are the images that index.json lists and the archive holds. With
 // nothing of the sort it is nil where there is another list, else an error.
@@ -50,10 +48,10 @@ func (a *archive) indexRoots(ctx context.Context, q pipeline.Query, otherList bo
 		}
 		names, tag := namesOf(desc, q.Events)
 		if i := slices.IndexFunc(roots, func(r root) bool { return r.Desc.Digest == desc.Digest }); i >= 0 {
-			roots[i].Names, roots[i].Tags = appendNew(roots[i].Names, names...), appendTag(roots[i].Tags, tag)
+			roots[i].Names, roots[i].Tags = imagename.Append(roots[i].Names, names...), imagename.Append(roots[i].Tags, tag)
 			continue
 		}
-		roots = append(roots, root{Root: pipeline.Root{Desc: desc, Names: names, Tags: appendTag(nil, tag)}})
+		roots = append(roots, root{Root: pipeline.Root{Desc: desc, Names: names, Tags: imagename.Append(nil, tag)}})
 	}
 	if len(missing) == 0 || len(roots) == 0 && otherList {
 		return roots, nil
@@ -65,29 +63,20 @@ func (a *archive) indexRoots(ctx context.Context, q pipeline.Query, otherList bo
 	return roots, nil
 }
 
-// namesOf reads the name of an entry of index.json. A reference name may be a
-// full name (podman, skopeo) or only a tag, which names nothing by itself.
+// namesOf are the names of an entry of index.json, or the tag of one without.
 func namesOf(desc ocispec.Descriptor, events pipeline.Events) (names []string, tag string) {
-	name := desc.Annotations[annotationImageName]
+	name, tag := ocilayout.Names(desc)
 	if name == "" {
-		name = desc.Annotations[ocispec.AnnotationRefName]
-		if !strings.ContainsAny(name, "/:") {
-			return nil, name
-		}
+		return nil, tag
 	}
 	return validNames([]string{name}, events), ""
 }
 
 // validNames spells names in full and leaves out, aloud, what is none.
-func validNames(in []string, events pipeline.Events) (out []string) {
-	for _, n := range in {
-		if full := fullName(n); full != "" {
-			out = appendNew(out, full)
-		} else if n != "" && !strings.Contains(n, "@") {
-			events.Warn(fmt.Sprintf("the archive calls an image %q, which is not a valid name; left out", n))
-		}
-	}
-	return out
+func validNames(in []string, events pipeline.Events) []string {
+	return imagename.Valid(in, func(name string) {
+		events.Warn(fmt.Sprintf("the archive calls an image %q, which is not a valid name; left out", name))
+	})
 }
 
 // addNames gives the images that index.json leaves without a name those of
@@ -103,7 +92,7 @@ func (a *archive) addNames(ctx context.Context, roots []root, saved []savedImage
 		}
 		for _, s := range saved {
 			if d := configDigest(s.Config); d != "" && slices.Contains(configs, d) {
-				roots[i].Names = appendNew(roots[i].Names, validNames(s.RepoTags, q.Events)...)
+				roots[i].Names = imagename.Append(roots[i].Names, validNames(s.RepoTags, q.Events)...)
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // parsed is what the sink needs to know of a manifest or index.
@@ -69,11 +70,11 @@ func (s *sink) writeLayout() error {
 	var saved []savedImage
 	for _, m := range order {
 		if m.Config != nil {
-			if err := s.queue.append(blobName(m.config.Digest), m.Config); err != nil {
+			if err := s.queue.append(ocilayout.Blob(m.config.Digest), m.Config); err != nil {
 				return err
 			}
 		}
-		if err := s.queue.append(blobName(m.Desc.Digest), m.Raw); err != nil {
+		if err := s.queue.append(ocilayout.Blob(m.Desc.Digest), m.Raw); err != nil {
 			return err
 		}
 		if m.Root {
@@ -104,40 +105,15 @@ func (s *sink) names(m pipeline.Manifest) []string {
 	if s.cfg.Names != nil {
 		in = s.cfg.Names(m)
 	}
-	var out []string
-	for _, n := range in {
-		if full := fullName(n); full != "" {
-			out = appendNew(out, full)
-		}
-	}
-	return out
+	return imagename.AllFull(in)
 }
 
-// indexEntries are what index.json says of a root: an entry for each name, in
-// the annotations that containerd and Docker read.
+// indexEntries are what index.json says of a root; the reference name is the tag.
 func indexEntries(desc ocispec.Descriptor, names []string) []ocispec.Descriptor {
-	entry := ocispec.Descriptor{
-		MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size,
-		Platform: desc.Platform, ArtifactType: desc.ArtifactType, Annotations: maps.Clone(desc.Annotations),
-	}
-	delete(entry.Annotations, annotationImageName)
-	delete(entry.Annotations, ocispec.AnnotationRefName)
-	if len(names) == 0 {
-		return []ocispec.Descriptor{entry}
-	}
-	var out []ocispec.Descriptor
-	for _, name := range names {
-		e := entry
-		e.Annotations = maps.Clone(entry.Annotations)
-		if e.Annotations == nil {
-			e.Annotations = map[string]string{}
-		}
-		_, tag := familiarName(name)
-		e.Annotations[annotationImageName] = name
-		e.Annotations[ocispec.AnnotationRefName] = tag
-		out = append(out, e)
-	}
-	return out
+	return ocilayout.Entries(desc, names, func(full string) string {
+		_, tag := imagename.Split(full)
+		return tag
+	})
 }
 
 // savedImage is what manifest.json says of a root whose image is all there. Of
@@ -156,13 +132,12 @@ func (s *sink) savedImage(m parsed, byDigest map[digest.Digest]parsed, names []s
 			best = i
 		}
 	}
-	out := savedImage{Config: blobName(best.config.Digest), Layers: []string{}}
+	out := savedImage{Config: ocilayout.Blob(best.config.Digest), Layers: []string{}}
 	for _, n := range names {
-		familiar, _ := familiarName(n)
-		out.RepoTags = append(out.RepoTags, familiar)
+		out.RepoTags = append(out.RepoTags, imagename.Familiar(n))
 	}
 	for _, l := range best.layers {
-		out.Layers = append(out.Layers, blobName(l.Digest))
+		out.Layers = append(out.Layers, ocilayout.Blob(l.Digest))
 	}
 	return out, true
 }

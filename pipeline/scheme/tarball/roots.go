@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 )
 
 // The members that list images.
@@ -81,7 +82,7 @@ func (a *archive) choose(ctx context.Context, roots []root, image string) ([]roo
 	if image == "" || image == allImages {
 		return roots, nil
 	}
-	full := fullName(image)
+	full := imagename.Full(image)
 	var names []string
 	for _, r := range roots {
 		if full != "" && slices.Contains(r.Names, full) {

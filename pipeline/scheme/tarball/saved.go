@@ -13,6 +13,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/codec"
+	"github.com/occystrap/occystrap/pipeline/internal/imagename"
 )
 
 // A savedImage is one entry of manifest.json (moby, image/spec/v1.2.md).
@@ -54,7 +55,7 @@ func (a *archive) savedRoots(ctx context.Context, images []savedImage, q pipelin
 		}
 		r.Names = validNames(s.RepoTags, q.Events)
 		if j, ok := at[r.Desc.Digest]; ok {
-			roots[j].Names = appendNew(roots[j].Names, r.Names...)
+			roots[j].Names = imagename.Append(roots[j].Names, r.Names...)
 			continue
 		}
 		at[r.Desc.Digest] = len(roots)

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // A Format says what kind of archive is written.
@@ -165,7 +166,7 @@ func (s *sink) layerName(d digest.Digest) string {
 	if s.cfg.Format == FormatDocker {
 		return d.Encoded() + "/layer.tar"
 	}
-	return blobName(d)
+	return ocilayout.Blob(d)
 }
 
 // Skip tells that no layer will come as seq.
