@@ -105,12 +105,14 @@ func (p Provenance) annotate(n *rewritten) error {
 	if err != nil {
 		return err
 	}
-	notes := map[string]string{}
+	var were map[string]string
 	if raw := o.Get("annotations"); raw != nil {
-		if err := json.Unmarshal(raw, &notes); err != nil {
+		if err := json.Unmarshal(raw, &were); err != nil {
 			return on(SourceSide, err)
 		}
 	}
+	notes := map[string]string{}
+	maps.Copy(notes, were)
 	maps.Copy(notes, p.notes(n.origin.manifest))
 	if err := o.Set("annotations", notes); err != nil {
 		return err

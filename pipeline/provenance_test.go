@@ -155,3 +155,25 @@ func TestProvenanceThatASinkCannotHoldIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// "annotations": null is what some encoders write for none.
+func TestProvenanceAnnotatesWhereAnnotationsAreNull(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	image := tinyImage(t, s, "a")
+	var m map[string]any
+	if err := json.Unmarshal(s.Bytes(image.Digest), &m); err != nil {
+		t.Fatal(err)
+	}
+	m["annotations"] = nil
+	image = s.PutJSON(t, ocispec.MediaTypeImageManifest, m)
+	dst := pipelinetest.NewSink()
+	run(t, s.Source(image), dst, withProvenance(pipeline.ProvenanceAnnotation), rename{"a", "b"})
+	var now struct{ Annotations map[string]string }
+	if err := json.Unmarshal(dst.Committed[0].Raw, &now); err != nil {
+		t.Fatal(err)
+	}
+	if now.Annotations[pipeline.AnnotationSource] != image.Digest.String() {
+		t.Errorf("annotations are %v", now.Annotations)
+	}
+}

@@ -119,16 +119,19 @@ func (r *resolver) referrer(ctx context.Context, subject *node, ref Referrer) er
 		return err
 	}
 	desc.Data, desc.Size = nil, int64(len(raw))
-	if ok, err := r.speaksOf(ctx, subject.content, desc, raw, of); err != nil {
-		return err
-	} else if !ok {
+	speaks, err := r.speaksOf(ctx, subject.content, desc, raw, of)
+	switch {
+	case err != nil:
+	case !speaks:
 		return r.leaveOut(subject, ref, "it speaks of something else")
-	}
-	if have != nil {
-		have.Refers = append(have.Refers, of)
+	case have != nil:
+		if !slices.Contains(have.Refers, of) { // lists name some twice
+			have.Refers = append(have.Refers, of)
+		}
 		return nil
+	default:
+		err = r.addReferrer(ctx, subject.content, desc, raw, of)
 	}
-	err = r.addReferrer(ctx, subject.content, desc, raw, of)
 	if errors.Is(err, ErrNotFound) && r.q.Missing != MissingFail {
 		return r.leaveOut(subject, ref, "a blob of it is not here")
 	}

@@ -302,3 +302,41 @@ func TestIndexThatRefersComesWithItsImages(t *testing.T) {
 		}
 	}
 }
+
+// A list may name a manifest twice, and a layout a tag in two ways.
+func TestAReferrerThatIsListedTwiceComesOnce(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	image := tinyImage(t, s, "a")
+	sig := s.Signature(t, image.Digest)
+	tag := s.Tag(sig, image.Digest, ".sig")
+	s.Tagged = append(s.Tagged, pipeline.Root{Desc: sig, Names: []string{"registry.example/app:" + tag}})
+	dst := pipelinetest.NewSink()
+	run(t, s.Source(image), dst, withReferrers(nil))
+	if len(dst.Committed) != 2 || !slices.Equal(dst.Committed[1].Refers, []pipeline.Referral{{Subject: image.Digest, Tag: tag}}) {
+		t.Errorf("committed %v, the signature refers to %v", carried(dst), dst.Committed[1].Refers)
+	}
+	entries, err := pipeline.ReferrerEntries(dst.Committed)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("an index would list %v, %v", entries, err)
+	}
+}
+
+func TestASignatureWithoutItsPayloadIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	image := tinyImage(t, s, "a")
+	sig := s.Signature(t, image.Digest)
+	s.Tag(sig, image.Digest, ".sig")
+	var m ocispec.Manifest
+	if err := json.Unmarshal(s.Bytes(sig.Digest), &m); err != nil {
+		t.Fatal(err)
+	}
+	s.Delete(m.Layers[0].Digest)
+	dst := pipelinetest.NewSink()
+	var warnings []string
+	run(t, s.Source(image), dst, withReferrers(&warnings))
+	if got := carried(dst); !slices.Equal(got, []digest.Digest{image.Digest}) || len(warnings) != 1 || !strings.Contains(warnings[0], "a blob of it is not here") {
+		t.Errorf("carried %v, warned of %q", got, warnings)
+	}
+}
