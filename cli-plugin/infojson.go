@@ -65,7 +65,7 @@ type jsonEntryOf struct {
 	MediaType   string        `json:"media_type"`
 	Platform    string        `json:"platform,omitempty"`
 	Attestation digest.Digest `json:"attestation_of,omitempty"`
-	Held        bool          `json:"held"`
+	Held        *bool         `json:"held,omitempty"`
 }
 
 // jsonInfos is the first image's fields, as ever, and all images.

@@ -50,14 +50,16 @@ func writeEntries(b *bytes.Buffer, a *inspected) {
 			t.rows = append(t.rows, []string{"index", shortened(e.index.String()), "", ""})
 			index = e.index
 		}
-		what, held := "unknown", "no"
+		what, held := "unknown", ""
 		if of, ok := pipeline.AttestationOf(e.Descriptor); ok {
 			what = "attestation of " + shortDigest(of)
 		} else if e.Platform != nil {
 			what = platforms.FormatAll(*e.Platform)
 		}
-		if e.held {
+		if e.held != nil && *e.held {
 			held = "yes"
+		} else if e.held != nil {
+			held = "no"
 		}
 		t.rows = append(t.rows, []string{pipeline.OneLine(what), shortened(e.Digest.String()), infoSize(e.Size), held})
 	}

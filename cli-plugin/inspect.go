@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,7 +17,8 @@ import (
 // inspected is what info shows of a source.
 type inspected struct {
 	images []*inspectedImage
-	// entries are what the source's indexes list, held or not.
+	// entries are what the source's indexes list, held or not, those included
+	// that one image is shown of.
 	entries []inspectedEntry
 }
 
@@ -44,20 +46,36 @@ type inspectedLayer struct {
 type inspectedEntry struct {
 	ocispec.Descriptor
 	index digest.Digest
-	held  bool
+	// held says whether the source has it; nil where nobody asked, since one
+	// image was chosen from the index.
+	held *bool
+}
+
+// listings are the indexes that single images were chosen from, each once.
+type listings []pipeline.Manifest
+
+func (l *listings) add(index ocispec.Descriptor, raw []byte) {
+	known := func(m pipeline.Manifest) bool { return m.Desc.Digest == index.Digest }
+	if !slices.ContainsFunc(*l, known) {
+		*l = append(*l, pipeline.Manifest{Desc: index, Raw: raw})
+	}
 }
 
 // inspect reads manifests and configs, and no layer.
 func inspect(ctx context.Context, src pipeline.Source, opts pipeline.Options) (*inspected, error) {
+	var chosenFrom listings
+	opts.Listed = chosenFrom.add
 	manifests, err := pipeline.ReadManifests(ctx, src, opts.Query)
 	if err != nil {
 		return nil, err
 	}
-	return newInspected(manifests)
+	return newInspected(manifests, chosenFrom)
 }
 
 // inspectDeep reads the layers too, each once.
 func inspectDeep(ctx context.Context, src pipeline.Source, opts pipeline.Options) (*inspected, error) {
+	var chosenFrom listings
+	opts.Listed = chosenFrom.add
 	report, err := check.Run(ctx, src, check.Options{Pipeline: opts})
 	if err != nil {
 		return nil, err
@@ -67,7 +85,7 @@ func inspectDeep(ctx context.Context, src pipeline.Source, opts pipeline.Options
 			return nil, errors.New(r.Message)
 		}
 	}
-	out, err := newInspected(report.Manifests)
+	out, err := newInspected(report.Manifests, chosenFrom)
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +105,16 @@ var spoils = map[string]bool{
 	"config-format": true, "manifest-digest": true, "manifest-format": true, "layer-descriptor": true,
 }
 
-func newInspected(manifests []pipeline.Manifest) (*inspected, error) {
+func newInspected(manifests []pipeline.Manifest, chosenFrom listings) (*inspected, error) {
 	out := &inspected{}
-	if err := out.addIndexes(manifests); err != nil {
+	held := map[digest.Digest]bool{}
+	for _, m := range manifests {
+		held[m.Desc.Digest] = true
+	}
+	if err := out.addIndexes(manifests, held); err != nil {
+		return nil, err
+	}
+	if err := out.addIndexes(chosenFrom, nil); err != nil {
 		return nil, err
 	}
 	listedBy := map[digest.Digest]digest.Digest{}
@@ -111,12 +136,9 @@ func newInspected(manifests []pipeline.Manifest) (*inspected, error) {
 	return out, nil
 }
 
-// addIndexes adds what indexes list.
-func (a *inspected) addIndexes(manifests []pipeline.Manifest) error {
-	held := map[digest.Digest]bool{}
-	for _, m := range manifests {
-		held[m.Desc.Digest] = true
-	}
+// addIndexes adds what indexes list; held is what of it the source has, where
+// that is known.
+func (a *inspected) addIndexes(manifests []pipeline.Manifest, held map[digest.Digest]bool) error {
 	for _, m := range manifests {
 		if !pipeline.IsIndex(m.Desc.MediaType) || m.Raw == nil {
 			continue
@@ -126,7 +148,12 @@ func (a *inspected) addIndexes(manifests []pipeline.Manifest) error {
 			return fmt.Errorf("index %s: %w", m.Desc.Digest, err)
 		}
 		for _, e := range index.Manifests {
-			a.entries = append(a.entries, inspectedEntry{e, m.Desc.Digest, held[e.Digest]})
+			entry := inspectedEntry{Descriptor: e, index: m.Desc.Digest}
+			if held != nil {
+				has := held[e.Digest]
+				entry.held = &has
+			}
+			a.entries = append(a.entries, entry)
 		}
 	}
 	return nil

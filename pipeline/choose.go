@@ -18,6 +18,7 @@ func (r *resolver) oneImage(ctx context.Context, desc ocispec.Descriptor, raw []
 	if err != nil {
 		return nil, r.q.faulty(FaultManifestFormat, desc.Digest, err)
 	}
+	r.q.listed(desc, raw)
 	images, err := r.images(ctx, children, 0)
 	if err != nil {
 		return nil, err
@@ -64,6 +65,7 @@ func (r *resolver) images(ctx context.Context, children []ocispec.Descriptor, de
 			if err != nil {
 				return nil, err
 			}
+			r.q.listed(c, raw)
 			nested, err := r.images(ctx, inner, depth+1)
 			if err != nil {
 				return nil, err

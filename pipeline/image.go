@@ -45,6 +45,9 @@ type Query struct {
 	// they are then read as far as they can be. It is for commands that judge an
 	// image: the graph may be written nowhere.
 	Faults func(Fault)
+	// Listed, where it is set, is told of each index that one image is chosen
+	// from, with its bytes; the graph has the image and not the index.
+	Listed func(index ocispec.Descriptor, raw []byte)
 	// looks: nothing is carried, so what a layout lists beside its images is read
 	// like them.
 	looks bool
@@ -58,6 +61,13 @@ type Query struct {
 func (q Query) NeedsManifests() bool {
 	narrow := len(q.Platforms.Want) > 0 || q.Capacity.Platform != nil
 	return q.Below || q.Capacity.OneName || narrow && !q.Platforms.All
+}
+
+// listed tells who asked for it of an index that an image is chosen from.
+func (q Query) listed(index ocispec.Descriptor, raw []byte) {
+	if q.Listed != nil {
+		q.Listed(index, raw)
+	}
 }
 
 // A Graph is all that the names of a source reach: images, indexes,
