@@ -37,7 +37,10 @@ depends on how it was compressed, of its stored bytes.`,
 			if p.options.output.value == outputJSON {
 				return p.writeCacheJSON(cache.Entries())
 			}
-			return writeCache(p.docker.Out(), cache.Entries(), time.Now())
+			if entries := cache.Entries(); len(entries) > 0 || len(damage) > 0 {
+				return writeCache(p.docker.Out(), entries, time.Now())
+			}
+			return p.writeNoCache()
 		}),
 		DisableFlagsInUseLine: true,
 	}
@@ -62,7 +65,19 @@ func writeCache(w io.Writer, entries []layercache.Entry, now time.Time) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d outcomes, and what %d blobs hold.\n", shown, known)
+	_, err := fmt.Fprintf(w, "%s above; of %s the content is known.\n",
+		counted(shown, "outcome", "outcomes"), counted(known, "blob", "blobs"))
+	return err
+}
+
+// writeNoCache tells a cache that is empty from one that is not there: its name
+// may be wrong.
+func (p *program) writeNoCache() error {
+	text := p.options.layerCache + " knows nothing yet"
+	if _, err := os.Stat(p.options.layerCache); err != nil {
+		text = "There is no " + p.options.layerCache + " yet; process makes it"
+	}
+	_, err := fmt.Fprintln(p.docker.Out(), pipeline.OneLine(text)+".")
 	return err
 }
 

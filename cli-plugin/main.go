@@ -47,7 +47,7 @@ func Main(version string, extra ...pipeline.Scheme) int {
 	p := &program{version: version, extra: extra}
 	docker, err := command.NewDockerCli(command.WithUserAgent(p.userAgent()))
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "Error: "+pipeline.OneLine(err.Error()))
+		fmt.Fprintln(os.Stderr, "Error: "+oneError(err))
 		return exitFailed
 	}
 	p.docker = docker
@@ -90,10 +90,19 @@ func (p *program) runAlone(root *cobra.Command) error {
 		return p.docker.Initialize(client)
 	}
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = false // as a plugin, Docker has it
+	root.SetUsageTemplate(aloneUsage(root.UsageTemplate()))
 	root.SetIn(p.docker.In())
 	root.SetOut(p.docker.Out())
 	root.SetErr(p.docker.Err())
 	return root.ExecuteContext(context.Background())
+}
+
+// aloneUsage is cobra's template without its second line for a command that has
+// others: our first one says it.
+func aloneUsage(template string) string {
+	template = strings.Replace(template, "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}}", "{{if and .HasAvailableSubCommands (not .Runnable)}}\n  {{.CommandPath}}", 1)
+	return strings.ReplaceAll(template, "[command]", "COMMAND")
 }
 
 // exitCode reports err, if any, and returns the code to exit with.
@@ -113,7 +122,7 @@ func exitCode(stderr io.Writer, root *cobra.Command, err error) int {
 	case isFlagError(err):
 		usage = &usageError{cmd: root, message: flagMessage(root, err)}
 	default:
-		fmt.Fprintln(stderr, "Error: "+pipeline.OneLine(err.Error()))
+		fmt.Fprintln(stderr, "Error: "+oneError(err))
 		return exitFailed
 	}
 	fmt.Fprintf(stderr, "Usage:  %s\nTry '%s --help' for help.\n\nError: %s\n",

@@ -97,3 +97,9 @@ func firstRune(s string) string {
 	}
 	return ""
 }
+
+// oneError is an error on one line; where several are joined, each is told from
+// the next.
+func oneError(err error) string {
+	return pipeline.OneLine(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+}

@@ -192,7 +192,24 @@ func (r *run) failure(first error) error {
 	if len(r.failed) == 0 {
 		return first
 	}
-	return errors.Join(r.failed...)
+	return errors.Join(distinct(r.failed)...)
+}
+
+// distinct leaves out what another layer has already said: a destination that
+// cannot be written refuses all of them in the same words.
+func distinct(failed []error) (out []error) {
+	told := map[string]bool{}
+	for _, err := range failed {
+		cause := err
+		if inner := errors.Unwrap(err); inner != nil { // behind the layer's digest
+			cause = inner
+		}
+		if !told[cause.Error()] {
+			told[cause.Error()] = true
+			out = append(out, err)
+		}
+	}
+	return out
 }
 
 // start runs one layer in the group.

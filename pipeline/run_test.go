@@ -429,6 +429,25 @@ func TestInterruptedLayersDoNotRepeatTheError(t *testing.T) {
 	}
 }
 
+// A place that cannot be written refuses every layer, and says so once.
+func TestLayersDoNotRepeatOneAnother(t *testing.T) {
+	t.Parallel()
+	s := pipelinetest.NewStore()
+	img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{pipelinetest.Tar(t, files("a")...), pipelinetest.Tar(t, files("b")...)}})
+	var both sync.WaitGroup
+	both.Add(2)
+	dst := pipelinetest.NewSink()
+	dst.Refuse = func(int) error {
+		both.Done()
+		both.Wait()
+		return errors.New("no such directory")
+	}
+	_, err := pipeline.Run(t.Context(), s.Source(img), nil, dst, all)
+	if err == nil || strings.Count(err.Error(), "no such directory") != 1 || !strings.HasPrefix(err.Error(), "layer ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUnknownConfigFieldsSurvive(t *testing.T) {
 	t.Parallel()
 	s := pipelinetest.NewStore()
