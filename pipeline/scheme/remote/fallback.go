@@ -70,10 +70,8 @@ func (s *Sink) rootsByDigest(ctx context.Context) error {
 // publishReferrers makes the referrers known, before the root gets its name:
 // whoever sees the image then finds its signature.
 func (s *Sink) publishReferrers(ctx context.Context) error {
-	for _, subject := range s.subjects {
-		if err := s.list(ctx, subject, s.unlisted[subject]); err != nil {
-			return fmt.Errorf("list the referrers of %s: %w", subject, err)
-		}
+	if err := s.publishLists(ctx); err != nil {
+		return err
 	}
 	for _, t := range s.tags {
 		if _, err := s.put(ctx, t.m, t.tag); err != nil {
@@ -88,21 +86,51 @@ func (s *Sink) publishReferrers(ctx context.Context) error {
 // changed it meanwhile.
 const maxConflicts = 8
 
+// settling is the part of a retry's wait after which a list is looked at again.
+const settling = 4
+
+// publishLists adds what is not listed to its lists. Few registries know
+// conditions, so two who change a list at once do not hear of each other, and the
+// later one wins: whoever has changed a list looks a moment later whether it still
+// says so.
+func (s *Sink) publishLists(ctx context.Context) error {
+	open := s.subjects
+	for round := range maxConflicts {
+		var changed []digest.Digest
+		for _, subject := range open {
+			put, err := s.list(ctx, subject, s.unlisted[subject])
+			if err != nil {
+				return fmt.Errorf("list the referrers of %s: %w", subject, err)
+			}
+			if put {
+				changed = append(changed, subject)
+			}
+		}
+		if open = changed; len(open) == 0 {
+			return nil
+		}
+		if err := pause(ctx, s.client.wait(round, nil)/settling); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("list the referrers of %s: what was put under the tag %s is not there afterwards, %d times; try again", open[0], pipeline.ReferrersTag(open[0]), maxConflicts)
+}
+
 // list adds referrers to the list under the tag that stands for the referrers
-// API (distribution-spec, "Unavailable Referrers API").
-func (s *Sink) list(ctx context.Context, subject digest.Digest, fresh []ocispec.Descriptor) error {
+// API (distribution-spec, "Unavailable Referrers API"), and says whether it had to.
+func (s *Sink) list(ctx context.Context, subject digest.Digest, fresh []ocispec.Descriptor) (put bool, err error) {
 	tag := pipeline.ReferrersTag(subject)
 	for range maxConflicts {
 		raw, condition, err := s.listed(ctx, tag)
 		if err != nil {
-			return err
+			return false, err
 		}
 		now, err := merged(raw, fresh)
 		if err != nil {
-			return fmt.Errorf("tag %s: %w", tag, err)
+			return false, fmt.Errorf("tag %s: %w", tag, err)
 		}
 		if string(now) == string(raw) {
-			return nil
+			return false, nil
 		}
 		m := pipeline.Manifest{Raw: now, Desc: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(now), Size: int64(len(now))}}
 		_, err = s.putIf(ctx, m, tag, condition)
@@ -110,9 +138,9 @@ func (s *Sink) list(ctx context.Context, subject digest.Digest, fresh []ocispec.
 		if errors.As(err, &status) && status.Status == http.StatusPreconditionFailed {
 			continue
 		}
-		return err
+		return true, err
 	}
-	return fmt.Errorf("tag %s: others changed it %d times meanwhile; try again", tag, maxConflicts)
+	return false, fmt.Errorf("tag %s: others changed it %d times meanwhile; try again", tag, maxConflicts)
 }
 
 // emptyList is what a new list starts from.

@@ -296,6 +296,50 @@ func TestListThatOthersChangedIsMergedAgain(t *testing.T) {
 	}
 }
 
+// Many registries know no conditions: who was a moment later overwrites the list.
+// What is missing then is added again.
+func TestListThatOthersOverwroteIsMergedAgain(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	tag := pipeline.ReferrersTag(s.image.Digest)
+	theirs := s.Store.Referrer(t, s.image, "theirs")
+	body := string(s.Store.Bytes(theirs.Digest))
+	s.Store.Delete(theirs.Digest)
+	var gets atomic.Int64
+	var far *far
+	far = serve(t, emptyRegistry(), func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, tag) && gets.Add(1) == 2 {
+			put(t, far, theirs.Digest.String(), theirs.MediaType, body)
+			put(t, far, tag, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[`+
+				`{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"`+theirs.Digest.String()+`","size":7}]}`)
+		}
+		return false
+	})
+	if err := copyTo(t, s, far); err != nil {
+		t.Fatal(err)
+	}
+	if got := referrersOf(t, far.host(), s.image.Digest); len(got) != 2 {
+		t.Errorf("the image has the referrers %v", got)
+	}
+}
+
+// A list in which nothing of ours stays is an error: the image gets no name.
+func TestListThatDoesNotKeepWhatWasPutIsAnError(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	tag := pipeline.ReferrersTag(s.image.Digest)
+	far := serve(t, emptyRegistry(), func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, tag) {
+			return false
+		}
+		http.NotFound(w, r)
+		return true
+	})
+	if err := copyTo(t, s, far); err == nil || !strings.Contains(err.Error(), tag) || head(t, far.host(), "1") != "" {
+		t.Errorf("%v; the name is %q", err, head(t, far.host(), "1"))
+	}
+}
+
 // What is no list of referrers under that tag belongs to somebody: the run fails
 // and gives the image no name.
 func TestSomethingElseUnderTheListsTagIsNotOverwritten(t *testing.T) {
