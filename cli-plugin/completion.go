@@ -8,7 +8,8 @@ import (
 	"github.com/occystrap/occystrap/pipeline/builtin"
 )
 
-// completeEnds completes SOURCE and DESTINATION as far as their scheme.
+// completeEnds completes SOURCE and DESTINATION: schemes, paths of this machine
+// and the options of schemes.
 func (p *program) completeEnds(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -18,14 +19,18 @@ func (p *program) completeEnds(_ *cobra.Command, args []string, typed string) ([
 		if source := len(args) == 0; source && s.Source == nil || !source && s.Sink == nil {
 			continue
 		}
-		if word := s.Name + "://"; strings.HasPrefix(word, typed) {
+		word := s.Name + "://"
+		if strings.HasPrefix(typed, word) {
+			return completeURI(s, len(args) == 0, typed)
+		}
+		if strings.HasPrefix(word, typed) {
 			out = append(out, word)
 		}
 	}
 	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeSource completes SOURCE as far as its scheme.
+// completeSource completes SOURCE, as completeEnds does.
 func (p *program) completeSource(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -33,7 +38,7 @@ func (p *program) completeSource(cmd *cobra.Command, args []string, typed string
 	return p.completeEnds(cmd, args, typed)
 }
 
-// completeSources completes two SOURCEs as far as their schemes.
+// completeSources completes two SOURCEs.
 func (p *program) completeSources(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const both = 2
 	if len(args) >= both {
@@ -42,10 +47,19 @@ func (p *program) completeSources(cmd *cobra.Command, args []string, typed strin
 	return p.completeEnds(cmd, nil, typed)
 }
 
-// completeFilters completes the name of a filter.
+// completeFilters completes the name of a filter and those of its options.
 func completeFilters(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var out []cobra.Completion
+	name, given, behind := strings.Cut(typed, ":")
 	for _, k := range builtin.Filters(builtin.Config{}) {
+		if behind && k.Name == name {
+			start := len(name) + 1 + strings.LastIndex(given, ",") + 1
+			for _, o := range k.Options {
+				if strings.HasPrefix(o.Name, typed[start:]) {
+					out = append(out, cobra.CompletionWithDesc(typed[:start]+o.Name+"=", o.Help))
+				}
+			}
+		}
 		if strings.HasPrefix(k.Name, typed) {
 			out = append(out, cobra.CompletionWithDesc(k.Name, k.Help))
 		}
