@@ -159,7 +159,9 @@ func (w *flattening) merge(ctx context.Context, image pipeline.Reshapable, keep 
 		}
 		p.layers = append(p.layers, tarstream.NewHeaders(f, f.Size(), 0))
 		p.parents = append(p.parents, tarstream.NewHeaders(f, f.Size(), 0))
-		limited := tarstream.NewHeaders(f, f.Size(), 2*w.options.Limits.WithDefaults().Entries) // there are two passes
+		entries := w.options.Limits.WithDefaults().Entries
+		p.most += entries
+		limited := tarstream.NewHeaders(f, f.Size(), 2*entries) // there are two passes
 		if err := p.apply(limited); err != nil {
 			return nil, w.spools.readError(image.Layers[i], err)
 		}

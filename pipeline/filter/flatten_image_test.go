@@ -3,6 +3,7 @@ package filter_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -248,6 +249,20 @@ func TestFlattenNeedsEveryLayer(t *testing.T) {
 		}
 		if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 			t.Errorf("temporary files left behind: %v (%v)", left, err)
+		}
+	}
+}
+
+// A name of 4 KiB may lead through 2000 directories that no entry names: they
+// count as entries do.
+func TestFlattenBoundsDirectoriesThatNoEntryNames(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("d/", 300) + "f"
+	layers := [][]byte{tarOf(t, file(deep, "")), tarOf(t, file("a", ""))}
+	for entries, fits := range map[int64]bool{100: false, 1000: true} {
+		_, _, err := flattened(t, layers, 0, pipeline.Options{Query: pipeline.Query{Limits: pipeline.Limits{Entries: entries}}})
+		if fits != (err == nil) || err != nil && !errors.Is(err, pipeline.ErrLimit) {
+			t.Errorf("with %d entries: %v", entries, err)
 		}
 	}
 }

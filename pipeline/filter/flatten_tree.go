@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -28,6 +29,7 @@ type tree struct {
 	starts []uint32 // the first bring of each layer
 	top    uint32
 	base   uint32 // places that the base has; 0 without one
+	most   int64  // places; 0 for any number
 }
 
 // none is no place, no inode and no bring.
@@ -262,9 +264,20 @@ func (t *tree) walk(dir string, create bool) (uint32, error) {
 		if t.places.at(at).depth >= maxDepth {
 			return none, errDeep
 		}
+		if err := t.full(); err != nil { // one name may lead through 2000 directories
+			return none, err
+		}
 		at = t.add(at, name, none)
 	}
 	return at, nil
+}
+
+// full says that no place can be added any more.
+func (t *tree) full() error {
+	if t.most == 0 || int64(t.places.n) <= t.most { // the top is none of them
+		return nil
+	}
+	return fmt.Errorf("more than %d files and directories: %w (raise it with --max-entries)", t.most, pipeline.ErrLimit)
 }
 
 // layerOf is the layer of an entry.
