@@ -162,11 +162,12 @@ func (c *content) within(size int64) ([]byte, error) {
 		forget func()
 	}
 	items := make([]item, 0, len(c.outcomes)+len(c.layers))
-	for k, l := range c.layers {
+	for _, k := range slices.Sorted(maps.Keys(c.layers)) {
+		l := c.layers[k]
 		items = append(items, item{l.Time, l.length(), func() { delete(c.layers, k) }})
 	}
-	for k, o := range c.outcomes {
-		items = append(items, item{o.Used, o.length(), func() { delete(c.outcomes, k) }})
+	for _, o := range slices.SortedFunc(maps.Values(c.outcomes), byLayer) {
+		items = append(items, item{o.Used, o.length(), func() { delete(c.outcomes, o.key()) }})
 	}
 	slices.SortStableFunc(items, func(a, b item) int { return a.used.Compare(b.used) })
 	for excess := int64(len(raw)) - size + size/10; excess > 0 && len(items) > 0; items = items[1:] {

@@ -182,7 +182,18 @@ func (f *file) tryLock(root *os.Root) (lock *os.File, got bool, err error) {
 }
 
 // Temporary files are made while the lock is held, and only then.
-func (f *file) temp() string { return "." + f.name + "." + rand.Text() + ".tmp" }
+func (f *file) temp() string { return "." + f.name + "." + rand.Text() + tempSuffix }
+
+const tempSuffix = ".tmp"
+
+// isTemp says whether temp has made a name. Beside "cache" there may be a "cache.x",
+// whose lock is another, and files of the user's.
+func (f *file) isTemp(name string) bool {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // of rand.Text
+	text, ok := strings.CutPrefix(name, "."+f.name+".")
+	text, suffixed := strings.CutSuffix(text, tempSuffix)
+	return ok && suffixed && len(text) >= len(rand.Text()) && strings.Trim(text, alphabet) == ""
+}
 
 // removeDead removes what programs have left that were killed.
 func (f *file) removeDead(root *os.Root) {
@@ -193,7 +204,7 @@ func (f *file) removeDead(root *os.Root) {
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1) // what is left costs nothing but room
 	for _, n := range names {
-		if strings.HasPrefix(n, "."+f.name+".") && strings.HasSuffix(n, ".tmp") {
+		if f.isTemp(n) {
 			_ = root.Remove(n)
 		}
 	}

@@ -1,10 +1,14 @@
 package layercache_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -315,5 +319,48 @@ func TestLeastRecentlyUsedIsForgottenFirst(t *testing.T) {
 	}
 	if n := len(parse(t, path).Outcomes); n < 20 {
 		t.Errorf("only %d are left", n)
+	}
+}
+
+// Programs with caches of their own in one directory have locks of their own: what
+// one has in hand is not another's to clear up, and nor is a user's file.
+func TestOnlyWhatThisCacheLeftIsRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dead := ".cache." + rand.Text() + ".tmp"
+	others := []string{".cache.json." + rand.Text() + ".tmp", ".cache.mine.tmp", ".cache.tmp", ".cache..tmp"}
+	for _, n := range append([]string{dead}, others...) {
+		write(t, filepath.Join(dir, n), "x")
+	}
+	record(t, filepath.Join(dir, "cache"), layercache.Config{}, "layer", "r", "result")
+	for _, n := range others {
+		if _, err := os.Stat(filepath.Join(dir, n)); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, dead)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is still there: %v", dead, err)
+	}
+}
+
+// What is equally old is forgotten in one order, whatever Go's maps do.
+func TestEqualRunsForgetTheSame(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for range 5 {
+		path := filepath.Join(t.TempDir(), "cache.json")
+		c := open(t, path, layercache.Config{Size: 8 << 10})
+		for i := range 60 {
+			c.Record(key(fmt.Sprint("layer ", i), "r"), became(fmt.Sprint("result ", i)))
+		}
+		save(t, c)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, string(raw))
+	}
+	if files = slices.Compact(files); len(files) != 1 {
+		t.Error("equal runs left different files")
 	}
 }

@@ -90,13 +90,13 @@ func TestKilledProgramLeavesTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, ".cache.json.ABC.tmp"), string(raw[:len(raw)/2]))
+	write(t, filepath.Join(dir, ".cache.json.ABCDEFGHIJKLMNOPQRSTUVWXYZ.tmp"), string(raw[:len(raw)/2]))
 	write(t, filepath.Join(dir, ".cache.json.unrelated"), "stays")
 	c := open(t, path, layercache.Config{})
 	knows(t, c, "layer", "r", "result")
 	c.Record(key("other", "r"), became("other"))
 	save(t, c)
-	for name, want := range map[string]bool{".cache.json.ABC.tmp": false, ".cache.json.unrelated": true} {
+	for name, want := range map[string]bool{".cache.json.ABCDEFGHIJKLMNOPQRSTUVWXYZ.tmp": false, ".cache.json.unrelated": true} {
 		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != want {
 			t.Errorf("%s: %v", name, err)
 		}
