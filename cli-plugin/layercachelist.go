@@ -2,7 +2,6 @@ package cliplugin
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -128,8 +127,5 @@ func (p *program) writeCacheJSON(entries []layercache.Entry) error {
 	for _, e := range entries {
 		out.Entries = append(out.Entries, cacheEntry(e))
 	}
-	enc := json.NewEncoder(p.docker.Out())
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(out)
+	return writeJSON(p.docker.Out(), out)
 }

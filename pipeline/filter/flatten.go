@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 	"github.com/occystrap/occystrap/pipeline/internal/spool"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
@@ -116,7 +117,7 @@ func (w *flattening) merges(ctx context.Context, image pipeline.Reshapable, keep
 	}
 	found := false
 	err := scan(func() (io.ReadCloser, error) { return w.spools.plain(ctx, only) }, func(e *tarstream.Entry) error {
-		found = found || marked(place(e.Header().Name))
+		found = found || layerpath.Marked(place(e.Header().Name))
 		return nil
 	})
 	return found, w.spools.readError(only, err)

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
@@ -29,7 +29,7 @@ func (t *tree) apply(headers *tarstream.Headers) error {
 func (t *tree) whiteout(e *tarstream.Entry) error {
 	at := place(e.Header().Name)
 	hidden, opaque, ok := whiteout(at)
-	if !ok || marked(parentOf(at)) {
+	if !ok || layerpath.Marked(parentOf(at)) {
 		return nil
 	}
 	dir := hidden
@@ -50,18 +50,12 @@ func (t *tree) whiteout(e *tarstream.Entry) error {
 	return nil
 }
 
-// marked says whether a place is a whiteout, or lies below where one would be: no
-// file of an image is called so.
-func marked(at string) bool {
-	return strings.HasPrefix(at, whiteoutPrefix) || strings.Contains(at, "/"+whiteoutPrefix)
-}
-
 // entry is the second pass over a layer.
 func (t *tree) entry(e *tarstream.Entry) error {
 	h := e.Header()
 	at := place(h.Name)
 	switch {
-	case marked(at), isTOC(h): // a table of contents would lie
+	case layerpath.Marked(at), isTOC(h): // a table of contents would lie
 		return nil
 	case len(at) > maxPath, len(h.Linkname) > maxPath:
 		return errors.New("its name or its target is longer than any system takes")

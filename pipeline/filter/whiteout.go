@@ -8,14 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
-// How layers say that something is gone: image-spec, layer.md, "Whiteouts".
+// The names of whiteouts that are made here.
 const (
-	whiteoutPrefix = ".wh."
-	metaPrefix     = ".wh..wh." // of AUFS: no whiteout
-	opaqueName     = ".wh..wh..opq"
+	whiteoutPrefix = layerpath.WhiteoutPrefix
+	opaqueName     = layerpath.OpaqueName
 )
 
 // A verdict says what becomes of an entry.
@@ -52,14 +52,8 @@ func (g *globs) removesAll(dir string) bool {
 // whiteout takes a place apart: what it hides is a place or, opaque, what a
 // directory holds.
 func whiteout(at string) (hidden string, opaque, ok bool) {
-	dir, base := parentOf(at), baseOf(at)
-	switch {
-	case base == opaqueName:
-		return dir, true, true
-	case strings.HasPrefix(base, metaPrefix), !strings.HasPrefix(base, whiteoutPrefix), base == whiteoutPrefix:
-		return "", false, false
-	}
-	return join(dir, base[len(whiteoutPrefix):]), false, true
+	hidden, what := layerpath.Whiteout(at)
+	return hidden, what == layerpath.HidesContent, what == layerpath.HidesContent || what == layerpath.HidesPlace
 }
 
 // canHide says whether an entry took a place for itself alone, so that nothing

@@ -24,9 +24,13 @@ func Base(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
 
 // How layers say that something is gone: image-spec, layer.md, "Whiteouts".
 const (
+	// WhiteoutPrefix stands before the name that is hidden; by itself it names
+	// nothing.
 	WhiteoutPrefix = ".wh."
-	metaPrefix     = ".wh..wh." // of AUFS: no whiteout
-	opaqueName     = ".wh..wh..opq"
+	// MetaPrefix is that of AUFS's own files, which never belong to an image.
+	MetaPrefix = ".wh..wh."
+	// OpaqueName hides what its directory has in layers below.
+	OpaqueName = ".wh..wh..opq"
 )
 
 // A Hiding is what a name hides of the layers below.
@@ -45,9 +49,9 @@ const (
 func Whiteout(at string) (hidden string, what Hiding) {
 	dir, base := Parent(at), Base(at)
 	switch {
-	case base == opaqueName:
+	case base == OpaqueName:
 		return dir, HidesContent
-	case strings.HasPrefix(base, metaPrefix), base == WhiteoutPrefix:
+	case strings.HasPrefix(base, MetaPrefix), base == WhiteoutPrefix:
 		return "", Void
 	case !strings.HasPrefix(base, WhiteoutPrefix):
 		return "", HidesNothing
@@ -55,4 +59,10 @@ func Whiteout(at string) (hidden string, what Hiding) {
 		return base[len(WhiteoutPrefix):], HidesPlace
 	}
 	return dir + "/" + base[len(WhiteoutPrefix):], HidesPlace
+}
+
+// Marked says whether a place is a whiteout, or lies below where one would be: no
+// file of an image is called so.
+func Marked(at string) bool {
+	return strings.HasPrefix(at, WhiteoutPrefix) || strings.Contains(at, "/"+WhiteoutPrefix)
 }

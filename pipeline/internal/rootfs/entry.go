@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 )
 
 // entry is the second pass over a layer: it makes what the layer brings.
@@ -18,7 +20,7 @@ func (t *Tree) entry(ctx context.Context, i item) error {
 	switch {
 	case i.Typeflag == tar.TypeXGlobalHeader:
 		return nil
-	case !t.opts.Visible && marked(i.path):
+	case !t.opts.Visible && layerpath.Marked(i.path):
 		return nil
 	case i.path == "":
 		if i.Typeflag != tar.TypeDir {

@@ -9,14 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// The names of whiteouts (image-spec, layer.md, "Whiteouts").
-const (
-	whiteoutPrefix = ".wh."
-	opaque         = ".wh..wh..opq"
-	// metaPrefix is that of aufs's own files, which never belong to an image.
-	metaPrefix = ".wh..wh."
+	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
 )
 
 var errWhiteout = errors.New("the whiteout names nothing that could be in a layer; the layer is damaged or hostile")
@@ -26,15 +20,15 @@ var errWhiteout = errors.New("the whiteout names nothing that could be in a laye
 // go, wherever in the layer its whiteouts stand.
 func (t *Tree) whiteout(_ context.Context, i item) error {
 	dir, base := path.Split(i.path)
-	if !strings.HasPrefix(base, whiteoutPrefix) || base != opaque && strings.HasPrefix(base, metaPrefix) || marked(dir) {
+	if !strings.HasPrefix(base, layerpath.WhiteoutPrefix) || base != layerpath.OpaqueName && strings.HasPrefix(base, layerpath.MetaPrefix) || layerpath.Marked(dir) {
 		return nil
 	}
-	name := strings.TrimPrefix(base, whiteoutPrefix)
+	name := strings.TrimPrefix(base, layerpath.WhiteoutPrefix)
 	if name == "" || name == "." || name == ".." {
 		return errWhiteout
 	}
 	err := t.walk(strings.TrimSuffix(dir, "/"), false)
-	if err == nil && base == opaque {
+	if err == nil && base == layerpath.OpaqueName {
 		err = t.empty()
 	} else if err == nil {
 		err = t.remove(name)
@@ -54,9 +48,4 @@ func (t *Tree) empty() error {
 	d.children = nil
 	t.touch()
 	return removeIn(d.fd, &t.hidden)
-}
-
-// marked says whether a path is a whiteout's, or lies below where one would be.
-func marked(p string) bool {
-	return strings.HasPrefix(p, whiteoutPrefix) || strings.Contains(p, "/"+whiteoutPrefix)
 }
