@@ -91,6 +91,7 @@ func (p *program) runAlone(root *cobra.Command) error {
 	}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = false // as a plugin, Docker has it
+	addOwnCommands(root)
 	root.SetUsageTemplate(aloneUsage(root.UsageTemplate()))
 	root.SetIn(p.docker.In())
 	root.SetOut(p.docker.Out())
