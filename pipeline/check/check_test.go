@@ -140,6 +140,9 @@ func TestOneFaultIsToldOnce(t *testing.T) {
 		c.do(t, p)
 		r := run(t, p.put(t), check.Options{})
 		for _, res := range r.Results {
+			if strings.Contains(res.Message, "): layer ") {
+				t.Errorf("%s/%s names the layer twice: %s", c.id, c.says, res.Message)
+			}
 			if res.Severity == check.Error && res.Check != c.id && bad(c.id) == check.Error {
 				switch c.id + " " + res.Check {
 				case "missing-blob layer-read", "layer-descriptor layer-count": // one follows from the other

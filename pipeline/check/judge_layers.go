@@ -79,13 +79,13 @@ func (i *image) judgeLayer(t *teller, n int, desc ocispec.Descriptor, l *layer) 
 		t.add(Result{Severity: Info, Check: "tar-format", Layer: desc.Digest, Message: layerName(n, desc.Digest) + ": it is a tar that can be read"})
 		i.judgeDiffID(t, n, desc, want, l.diffID)
 	case errors.Is(l.err, pipeline.ErrDigest) && desc.Digest.String() == want:
-		say("diff-id", "%s", pipeline.OneLine(l.err.Error())) // the layer is plain, both are one
+		say("diff-id", "%s", unread(desc, l.err)) // the layer is plain, both are one
 	case errors.Is(l.err, pipeline.ErrDigest):
-		say("layer-digest", "%s", pipeline.OneLine(l.err.Error()))
+		say("layer-digest", "%s", unread(desc, l.err))
 	case errors.Is(l.err, tarstream.ErrFormat), errors.Is(l.err, io.ErrUnexpectedEOF), errors.Is(l.err, tarstream.ErrTooManyEntries):
-		say("tar-format", "%s", pipeline.OneLine(l.err.Error()))
+		say("tar-format", "%s", unread(desc, l.err))
 	default:
-		say("layer-read", "%s", pipeline.OneLine(l.err.Error()))
+		say("layer-read", "%s", unread(desc, l.err))
 	}
 	if s := l.stored; s != nil {
 		if claim := pipeline.LayerCompression(desc.MediaType); claim != "" && claim != s.Compression {
@@ -95,6 +95,15 @@ func (i *image) judgeLayer(t *teller, n int, desc ocispec.Descriptor, l *layer) 
 			say("multi-member", "it is a gzip stream of %d members; tools that read only the first lose the rest", s.Members)
 		}
 	}
+}
+
+// unread is why a layer could not be read, without what the result says already.
+func unread(desc ocispec.Descriptor, err error) string {
+	text := pipeline.OneLine(err.Error())
+	for _, known := range []string{"layer " + short(desc.Digest) + ": ", "source: "} {
+		text = strings.TrimPrefix(text, known)
+	}
+	return text
 }
 
 func (i *image) judgeDiffID(t *teller, n int, desc ocispec.Descriptor, want string, got digest.Digest) {

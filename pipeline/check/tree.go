@@ -136,10 +136,13 @@ func (t *tree) hiddenDir(h uint64, _ []byte, above hiding) hiding {
 
 // layerName names a layer by its number from 0, the lowest, and its digest.
 func layerName(i int, blob digest.Digest) string {
+	return fmt.Sprintf("layer %d (%s)", i, quote(short(blob)))
+}
+
+func short(blob digest.Digest) string {
 	const enough = 12
-	e := blob.String()
 	if blob.Validate() == nil {
-		e = blob.Encoded()[:enough]
+		return blob.Encoded()[:enough]
 	}
-	return fmt.Sprintf("layer %d (%s)", i, quote(e))
+	return blob.String()
 }
