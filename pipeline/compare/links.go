@@ -1,6 +1,9 @@
 package compare
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // A linker gives the hard links of a layer what their targets are: they are files
 // like their targets, and which of the names comes first is a builder's whim. The
@@ -62,11 +65,18 @@ func (l *linker) round(ctx context.Context, again bool) error {
 		if err != nil {
 			return err
 		}
-		for _, i := range g.items {
-			if i.position != atLinks {
-				break // links come first
+		n := slices.IndexFunc(g.items, func(i item) bool { return i.position != atLinks }) // links come first
+		if n < 0 {
+			n = len(g.items)
+		}
+		entries := g.items[n:]
+		for _, link := range g.items[:n] {
+			// The last of both stand first: what comes after this link does after the
+			// next one, too.
+			for len(entries) > 0 && (entries[0].seq >= link.seq || entries[0].kind().isBare()) {
+				entries = entries[1:]
 			}
-			if err := l.link(g, i, again); err != nil {
+			if err := l.link(placeOf(g.key), link, entries, again); err != nil {
 				return err
 			}
 		}
@@ -74,17 +84,12 @@ func (l *linker) round(ctx context.Context, again bool) error {
 	return nil
 }
 
-// link adds one link, at whose target the layer has a group.
-func (l *linker) link(g *group, link item, again bool) error {
-	at, target := string(link.record), placeOf(g.key)
-	for _, i := range g.items {
-		if i.position != atEntries || i.seq >= link.seq || i.kind().isBare() {
-			continue
-		}
-		if k := i.kind(); k == dir || k == hardlink {
-			break
-		}
-		return l.entries.add(at, link.seq, func(b []byte) []byte { return appendLinked(b, i.record, target) })
+// link adds one link. Before are the entries that the layer has at its target
+// before it, the last one first.
+func (l *linker) link(target string, link item, before []item, again bool) error {
+	at := string(link.record)
+	if len(before) > 0 && before[0].kind() != dir && before[0].kind() != hardlink {
+		return l.entries.add(at, link.seq, func(b []byte) []byte { return appendLinked(b, before[0].record, target) })
 	}
 	if again {
 		return l.add(at, target, link.seq)

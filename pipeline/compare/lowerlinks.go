@@ -224,10 +224,17 @@ func (a *ancestors) before(items []item, l downLink) *item {
 
 func (l downLink) met(items []item) *group {
 	g := &group{}
+	last := -1
 	for _, i := range items {
 		k := i.kind()
+		if !k.isBare() && i.position == last {
+			continue // the later one counts
+		}
 		if i.position < l.from || i.position == l.from && (k == gone || k == opaque || k == hardlink && i.seq < l.seq) {
 			g.items = append(g.items, i)
+			if !k.isBare() {
+				last = i.position
+			}
 		}
 	}
 	return g
