@@ -2,7 +2,6 @@ package cliplugin
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -103,19 +102,6 @@ func writeCheckJSON(w io.Writer, r *check.Report) error {
 		out.Results = append(out.Results, j)
 	}
 	return writeJSON(w, out)
-}
-
-// writeJSON prints one object for programs, and people who look at it.
-func writeJSON(w io.Writer, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
 // nameAndTag takes a full name apart, as people write it.

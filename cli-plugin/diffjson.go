@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -119,15 +118,6 @@ func writeDiffJSON(ctx context.Context, w io.Writer, c *compare.Comparison, o di
 	}
 	fmt.Fprintln(b, "]\n}")
 	return b.Flush()
-}
-
-// compactJSON is a value on one line.
-func compactJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return bytes.TrimSpace(b.Bytes()), err
 }
 
 func newJSONDiff(c *compare.Comparison, o diffOptions) jsonDiff {

@@ -83,5 +83,5 @@ func (j *jsonEvents) write(e jsonEvent) {
 	if err != nil {
 		return
 	}
-	_, _ = j.w.Write(append(line, '\n'))
+	_, _ = j.w.Write(append(tame(line), '\n'))
 }

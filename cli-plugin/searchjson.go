@@ -122,7 +122,7 @@ func (s *searchJSON) print(lines ...any) error {
 			return err
 		}
 	}
-	_, err := s.w.Write(b.Bytes())
+	_, err := s.w.Write(tame(b.Bytes()))
 	return err
 }
 
