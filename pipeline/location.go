@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -140,7 +141,8 @@ func (l Location) Int(key string) (value int, ok bool, err error) {
 // secretOptions are query options whose values are never shown.
 var secretOptions = []string{"password", "token", "creds"}
 
-// String is the location as it may be shown: passwords are replaced by ***.
+// String is the location as it may be shown: passwords are replaced by ***. What
+// ParseLocation would read otherwise is percent-encoded.
 func (l Location) String() string {
 	var b strings.Builder
 	b.WriteString(l.Scheme + "://")
@@ -151,7 +153,7 @@ func (l Location) String() string {
 		}
 		b.WriteByte('@')
 	}
-	b.WriteString(l.Host + l.Path)
+	b.WriteString(escape(l.Host+l.Path, "?#"))
 	sep := byte('?')
 	for _, k := range sortedKeys(l.Query) {
 		v := l.Query[k]
@@ -161,8 +163,21 @@ func (l Location) String() string {
 			}
 		}
 		b.WriteByte(sep)
-		b.WriteString(k + "=" + v)
+		b.WriteString(k + "=" + escape(v, "&#+"))
 		sep = '&'
+	}
+	return b.String()
+}
+
+// escape encodes these characters, and a % that unescape would decode.
+func escape(s, these string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if strings.IndexByte(these, s[i]) >= 0 || s[i] == '%' && unescape(s[i:min(i+3, len(s))]) != s[i:min(i+3, len(s))] {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+			continue
+		}
+		b.WriteByte(s[i])
 	}
 	return b.String()
 }

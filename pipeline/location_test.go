@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -158,4 +159,22 @@ func FuzzLocation(f *testing.F) {
 			t.Errorf("%q shows its password", s)
 		}
 	})
+}
+
+// What is shown of a location names the same one, so it can be used again.
+func TestLocationAsShownIsTheSameLocation(t *testing.T) {
+	t.Parallel()
+	for _, uri := range []string{
+		"tar://a b%3Fc.tar", "tar:///tmp/50%25.tar", "tar:///tmp/100%", "tar:///tmp/%2541", "dir://x%23y?image=team/app:1%26more&expand=true",
+		"docker://app:1?socket=/run/a%2Bb.sock", "registry://127.0.0.1:5000/app@sha256:1",
+	} {
+		loc, err := pipeline.ParseLocation(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := pipeline.ParseLocation(loc.String())
+		if err != nil || !reflect.DeepEqual(again, loc) {
+			t.Errorf("%s is shown as %s, which is %+v and not %+v (%v)", uri, loc, again, loc, err)
+		}
+	}
 }
