@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -38,7 +39,12 @@ func (ks FilterKinds) New(spec string) (Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return k.New(opts)
+	f, err := k.New(opts)
+	var wrong *UsageError
+	if errors.As(err, &wrong) && strings.HasPrefix(wrong.message, "filter option ") {
+		return nil, &UsageError{message: k.Name + ": " + wrong.message, option: wrong.option} // one of several filters
+	}
+	return f, err
 }
 
 // Find returns the kind with a name as users write it; none is a UsageError that
