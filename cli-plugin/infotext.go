@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -103,6 +104,13 @@ func writeImage(b *bytes.Buffer, i *inspectedImage) {
 	}
 	if n := len(i.config.History); n > 0 {
 		fmt.Fprintf(b, "History: %s (%d empty)\n\n", counted(n, "entry", "entries"), i.empty)
+	}
+	if a := i.manifest.Annotations; len(a) > 0 {
+		fmt.Fprintln(b, "Annotations:")
+		for _, k := range slices.Sorted(maps.Keys(a)) {
+			fmt.Fprintf(b, "  %s\n", pipeline.QuoteName(k+"="+a[k]))
+		}
+		b.WriteByte('\n')
 	}
 	writeConfig(b, i.config.Config)
 	writeWaste(b, i)
