@@ -69,7 +69,7 @@ man: ## write man pages into bin/man
 	$(HOST_GO) run ./contrib/docs/gen -man bin/man
 
 .PHONY: install
-install: build man ## install the Docker CLI plugin, occystrap as a command of its own, man pages and completion
+install: build man ## install plugin, command, man pages and completion (PREFIX, PLUGIN_DIR and DESTDIR say where)
 	install -d '$(DESTDIR)$(PLUGIN_DIR)' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 bin/docker-occystrap '$(DESTDIR)$(PLUGIN_DIR)/docker-occystrap'
 	install -m 0755 bin/occystrap '$(DESTDIR)$(PREFIX)/bin/occystrap'
@@ -78,6 +78,10 @@ install: build man ## install the Docker CLI plugin, occystrap as a command of i
 	install -m 0644 contrib/completion/occystrap.bash '$(SHARE)/bash-completion/completions/occystrap'
 	install -m 0644 contrib/completion/_occystrap '$(SHARE)/zsh/site-functions/_occystrap'
 	install -m 0644 contrib/completion/occystrap.fish '$(SHARE)/fish/vendor_completions.d/occystrap.fish'
+	@case '$(DESTDIR)$(PLUGIN_DIR)' in \
+	'$(DESTDIR)'/usr/local/lib/docker/cli-plugins | '$(DESTDIR)'/usr/lib/docker/cli-plugins | '$(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins') ;; \
+	*) echo 'Docker does not look for plugins in $(PLUGIN_DIR): name it in cliPluginsExtraDirs of its config.json, or set PLUGIN_DIR.' ;; \
+	esac
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## check style, formatting (gofumpt, gci) and go vet
