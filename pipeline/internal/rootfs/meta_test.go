@@ -12,12 +12,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/occystrap/occystrap/pipeline/internal/rootfs"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 )
 
 // capability is what setcap cap_net_raw+ep stores (linux/capability.h, revision
@@ -162,30 +162,7 @@ func TestTruncatedLayerIsAnError(t *testing.T) {
 // test runs itself as nobody.
 func TestUserIsToldWhatIsLeftOut(t *testing.T) {
 	t.Parallel()
-	const nobody = 65534
-	if os.Geteuid() == 0 {
-		home, err := os.MkdirTemp("", "occystrap-nobody") //nolint:usetesting // nobody must get there
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = os.RemoveAll(home) })
-		exe := filepath.Join(home, "test")
-		raw, err := os.ReadFile(os.Args[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(exe, raw, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(home, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestUserIsToldWhatIsLeftOut$|^TestHostile|^TestLayersMerge")
-		cmd.Dir, cmd.Env = home, []string{"TMPDIR=" + home, "PATH=" + os.Getenv("PATH")}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("as nobody: %v\n%s", err, out)
-		}
+	if pipelinetest.AsNobody(t, "^TestUserIsToldWhatIsLeftOut$|^TestHostile|^TestLayersMerge") {
 		return
 	}
 	dir, left, err := unpack(t, rich(), layer{file("closed/g", "y")}, layer{file("closed/.wh.f", "")})

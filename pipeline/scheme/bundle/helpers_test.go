@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,26 +17,6 @@ import (
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/pipeline/scheme/bundle"
 )
-
-// warnings gathers what the user is told.
-type warnings struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (w *warnings) events(e pipeline.Event) {
-	if e.Kind == pipeline.EventWarning {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.list = append(w.list, e.Message)
-	}
-}
-
-func (w *warnings) has(part string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.ContainsFunc(w.list, func(s string) bool { return strings.Contains(s, part) })
-}
 
 func open(t testing.TB, uri string, cfg bundle.Config) pipeline.Sink {
 	t.Helper()
@@ -90,11 +68,11 @@ func write(t testing.TB, src pipeline.Source, uri string, filters ...pipeline.Fi
 
 // made runs an image with that config and those layers into a new bundle, and
 // returns its config.json and what the user was told.
-func made(t testing.TB, query string, c ocispec.ImageConfig, ls ...[]byte) (s specs.Spec, w *warnings, err error) {
+func made(t testing.TB, query string, c ocispec.ImageConfig, ls ...[]byte) (s specs.Spec, w *pipelinetest.Warnings, err error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bundle")
-	w = &warnings{}
-	dst := open(t, path+query, bundle.Config{Events: w.events})
+	w = &pipelinetest.Warnings{}
+	dst := open(t, path+query, bundle.Config{Events: w.Events})
 	if _, err = pipeline.Run(t.Context(), imageOf(t, pipelinetest.Image{Config: c, Layers: ls}), nil, dst, pipeline.Options{}); err == nil {
 		s = spec(t, path)
 	}

@@ -107,8 +107,8 @@ func TestWhatAConfigLeavesOutHasDefaults(t *testing.T) {
 			if p.Cwd != c.cwd || !slices.Equal(p.Args, c.args) || !slices.Equal(p.Env, c.env) {
 				t.Errorf("cwd %q, args %q, env %q", p.Cwd, p.Args, p.Env)
 			}
-			if c.warning != "" && !w.has(c.warning) || c.warning == "" && len(w.list) > 0 {
-				t.Errorf("it says %v", w.list)
+			if c.warning != "" && !w.Has(c.warning) || c.warning == "" && len(w.List) > 0 {
+				t.Errorf("it says %v", w.List)
 			}
 		})
 	}
@@ -126,8 +126,8 @@ func TestLabelsGiveNoOrders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for k := range orders {
-		if _, ok := s.Annotations[k]; ok || !w.has(k) {
-			t.Errorf("%s came through, or nobody was told: %v", k, w.list)
+		if _, ok := s.Annotations[k]; ok || !w.Has(k) {
+			t.Errorf("%s came through, or nobody was told: %v", k, w.List)
 		}
 	}
 	if s.Annotations["org.opencontainers.image.os"] != "mine" || s.Annotations["com.example.run.oci.x"] != "kept" {
@@ -162,8 +162,8 @@ func TestRootlessIsForWhoIsNotRoot(t *testing.T) {
 		if has != rootless || (s.Linux.Resources == nil) != rootless || (s.Process.User.UID == 0) != rootless {
 			t.Errorf("%q: namespaces %v, user %v", query, s.Linux.Namespaces, s.Process.User)
 		}
-		if rootless != w.has(`the image's user is "app"`) {
-			t.Errorf("%q: it says %v", query, w.list)
+		if rootless != w.Has(`the image's user is "app"`) {
+			t.Errorf("%q: it says %v", query, w.List)
 		}
 	}
 }
@@ -174,14 +174,14 @@ func TestOrdinaryImageNeedsNoWords(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("an ordinary user is told what he cannot make")
 	}
-	var w warnings
+	var w pipelinetest.Warnings
 	path := filepath.Join(t.TempDir(), "bundle")
 	src := imageOf(t, pipelinetest.Image{Config: ocispec.ImageConfig{Cmd: []string{"x"}}, Layers: [][]byte{users(t)}})
-	o := pipeline.Options{Query: pipeline.Query{Events: w.events}}
-	if _, err := pipeline.Run(t.Context(), src, nil, open(t, path, bundle.Config{Events: w.events}), o); err != nil {
+	o := pipeline.Options{Query: pipeline.Query{Events: w.Events}}
+	if _, err := pipeline.Run(t.Context(), src, nil, open(t, path, bundle.Config{Events: w.Events}), o); err != nil {
 		t.Fatal(err)
 	}
-	if len(w.list) > 0 {
-		t.Errorf("it says %v", w.list)
+	if len(w.List) > 0 {
+		t.Errorf("it says %v", w.List)
 	}
 }

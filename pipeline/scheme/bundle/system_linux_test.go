@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -46,30 +45,7 @@ func TestReplacementThatFailsIsUndone(t *testing.T) {
 // out, and is told what it lacks. As root, the test runs itself as nobody.
 func TestOrdinaryUserIsToldWhatIsLeftOut(t *testing.T) {
 	t.Parallel()
-	const nobody = 65534
-	if os.Geteuid() == 0 {
-		home, err := os.MkdirTemp("", "occystrap-nobody") //nolint:usetesting // nobody must get there
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = os.RemoveAll(home) })
-		exe := filepath.Join(home, "test")
-		raw, err := os.ReadFile(os.Args[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(exe, raw, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(home, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestOrdinaryUser|^TestRootless|^TestHostile|^TestBundle|^TestFailedRun")
-		cmd.Dir, cmd.Env = home, []string{"TMPDIR=" + home, "PATH=" + os.Getenv("PATH")}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("as nobody: %v\n%s", err, out)
-		}
+	if pipelinetest.AsNobody(t, "^TestOrdinaryUser|^TestRootless|^TestHostile|^TestBundle|^TestFailedRun") {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "bundle")
@@ -87,8 +63,8 @@ func TestOrdinaryUserIsToldWhatIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !w.has("rootfs lacks what this user") || !w.has("devices: disk") || !w.has("owners: ") {
-		t.Errorf("it says %v", w.list)
+	if !w.Has("rootfs lacks what this user") || !w.Has("devices: disk") || !w.Has("owners: ") {
+		t.Errorf("it says %v", w.List)
 	}
 	for _, p := range []string{path + "/rootfs", path + "/rootfs/closed"} { // or the test could not be cleaned up
 		if err := os.Chmod(p, 0o700); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 )
 
 func TestDamagedCatalogIsSetAsideAndRebuilt(t *testing.T) {
@@ -19,17 +20,17 @@ func TestDamagedCatalogIsSetAsideAndRebuilt(t *testing.T) {
 			write(t, path+"?unique_names=true", "app:1", layer(t, "f", "1"))
 			write(t, path, "r.example/team/app:2", layer(t, "f", "2"))
 			writeFile(t, path+"/catalog.json", damage)
-			var w warnings
-			got, err := tryRead(t, path, w.events)
-			if err != nil || len(got) != 2 || !w.has("catalog.json: it is damaged") {
-				t.Fatalf("a reader sees %v, is told %v, %v", names(got), w.list, err)
+			var w pipelinetest.Warnings
+			got, err := tryRead(t, path, w.Events)
+			if err != nil || len(got) != 2 || !w.Has("catalog.json: it is damaged") {
+				t.Fatalf("a reader sees %v, is told %v, %v", names(got), w.List, err)
 			}
-			w = warnings{}
-			if _, err := pipeline.Run(t.Context(), imageOf(t, "app:3", layer(t, "f", "3")), nil, sinkWith(t, path, w.events), pipeline.Options{}); err != nil {
+			w = pipelinetest.Warnings{}
+			if _, err := pipeline.Run(t.Context(), imageOf(t, "app:3", layer(t, "f", "3")), nil, sinkWith(t, path, w.Events), pipeline.Options{}); err != nil {
 				t.Fatal(err)
 			}
-			if !w.has("it is now catalog.json.damaged-1") {
-				t.Errorf("a writer is told %v", w.list)
+			if !w.Has("it is now catalog.json.damaged-1") {
+				t.Errorf("a writer is told %v", w.List)
 			}
 			if kept, err := os.ReadFile(path + "/catalog.json.damaged-1"); err != nil || string(kept) != damage {
 				t.Errorf("set aside was %q, %v", kept, err)
@@ -56,12 +57,12 @@ func TestDamagedListsAreSetAside(t *testing.T) {
 			if _, err := tryRead(t, path, nil); err == nil {
 				t.Error("a damaged list is read as if it were none")
 			}
-			var w warnings
-			if _, err := pipeline.Run(t.Context(), imageOf(t, "app:2", layer(t, "f", "2")), nil, sinkWith(t, path+query, w.events), pipeline.Options{}); err != nil {
+			var w pipelinetest.Warnings
+			if _, err := pipeline.Run(t.Context(), imageOf(t, "app:2", layer(t, "f", "2")), nil, sinkWith(t, path+query, w.Events), pipeline.Options{}); err != nil {
 				t.Fatal(err)
 			}
-			if !w.has(file+".damaged-1") || !exists(filepath.Join(path, file+".damaged-1")) {
-				t.Errorf("a writer is told %v", w.list)
+			if !w.Has(file+".damaged-1") || !exists(filepath.Join(path, file+".damaged-1")) {
+				t.Errorf("a writer is told %v", w.List)
 			}
 			if got := names(read(t, path)); len(got) != 1 {
 				t.Errorf("there are %v", got)

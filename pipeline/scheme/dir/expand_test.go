@@ -108,13 +108,13 @@ func TestOnlyOneOfSeveralImagesIsUnpackedUnderOneName(t *testing.T) {
 	s := pipelinetest.NewStore()
 	src := s.Source(s.Image(t, pipelinetest.Image{Layers: [][]byte{layer(t, "one", "1")}}), "app:1")
 	src.Roots = append(src.Roots, pipeline.Root{Desc: s.Image(t, pipelinetest.Image{Layers: [][]byte{layer(t, "two", "2")}}), Names: []string{"app:2"}})
-	var w warnings
-	o := pipeline.Options{Query: pipeline.Query{Events: w.events}}
+	var w pipelinetest.Warnings
+	o := pipeline.Options{Query: pipeline.Query{Events: w.Events}}
 	if _, err := pipeline.Run(t.Context(), src, nil, sink(t, path+"?expand=true"), o); err != nil {
 		t.Fatal(err)
 	}
-	if !w.has("left out are app:2") {
-		t.Errorf("it says %v", w.list)
+	if !w.Has("left out are app:2") {
+		t.Errorf("it says %v", w.List)
 	}
 	if got := tree(t, path+"/manifest"); !slices.Equal(got, []string{"one"}) {
 		t.Errorf("there are %v", got)

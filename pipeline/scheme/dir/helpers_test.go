@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -31,26 +29,6 @@ func sinkWith(t testing.TB, uri string, events pipeline.Events) pipeline.Sink {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// warnings gathers what the user is told.
-type warnings struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (w *warnings) events(e pipeline.Event) {
-	if e.Kind == pipeline.EventWarning {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.list = append(w.list, e.Message)
-	}
-}
-
-func (w *warnings) has(part string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.ContainsFunc(w.list, func(s string) bool { return strings.Contains(s, part) })
 }
 
 // write runs an image of the given layers into a directory.

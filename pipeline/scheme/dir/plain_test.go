@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 )
 
@@ -150,12 +151,12 @@ func TestDamagedLayerIsWrittenAnew(t *testing.T) {
 	l := layer(t, "f", "body")
 	name := filepath.Join(path, digest.FromBytes(l).Encoded(), "layer.tar")
 	writeFile(t, name, string(l[:100]))
-	var w warnings
-	if _, err := pipeline.Run(t.Context(), imageOf(t, "app:1", l), nil, sinkWith(t, path, w.events), pipeline.Options{}); err != nil {
+	var w pipelinetest.Warnings
+	if _, err := pipeline.Run(t.Context(), imageOf(t, "app:1", l), nil, sinkWith(t, path, w.Events), pipeline.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if !w.has("layer.tar is damaged") {
-		t.Errorf("nobody was told: %v", w.list)
+	if !w.Has("layer.tar is damaged") {
+		t.Errorf("nobody was told: %v", w.List)
 	}
 	read(t, path)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 )
 
 // pythonImage writes an image as the Python tool did: the config anew under the
@@ -72,10 +73,10 @@ func TestStaleNameOfThePythonToolIsNotGiven(t *testing.T) {
 	writeFile(t, path+"/"+hexOf("1")+"/layer.tar", string(one))
 	pythonImage(t, path, "manifest.json", hexOf("c")+".json", "library/alpine", "3", "", []digest.Digest{digest.FromBytes(one)}, hexOf("1")+"/layer.tar")
 	writeFile(t, path+"/catalog.json", `{"library/alpine": {"3": "manifest.json"}, "library/busybox": {"latest": "manifest.json"}}`)
-	var w warnings
-	got, err := tryRead(t, path, w.events)
-	if err != nil || !slices.Equal(names(got), []string{"docker.io/library/alpine:3"}) || !w.has("busybox:latest is in manifest.json, which holds another image") {
-		t.Errorf("%v, %v, %v", names(got), w.list, err)
+	var w pipelinetest.Warnings
+	got, err := tryRead(t, path, w.Events)
+	if err != nil || !slices.Equal(names(got), []string{"docker.io/library/alpine:3"}) || !w.Has("busybox:latest is in manifest.json, which holds another image") {
+		t.Errorf("%v, %v, %v", names(got), w.List, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -219,18 +218,4 @@ func read(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(raw)
-}
-
-// warnings gathers what the user is told.
-type warnings struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (w *warnings) events(e pipeline.Event) {
-	if e.Kind == pipeline.EventWarning {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.list = append(w.list, e.Message)
-	}
 }

@@ -73,8 +73,8 @@ func TestRuntimeConfigIsThatOfABundle(t *testing.T) {
 		config := ocispec.ImageConfig{User: user, Cmd: []string{"x"}, Env: []string{"A=1"}, Labels: map[string]string{"run.oci.handler": "krun"}}
 		return s.Source(s.Image(t, pipelinetest.Image{Layers: layers, Config: config}), "app:1")
 	}
-	var w warnings
-	mount(t, overlay.Config{Events: w.events}, image("app"), top+"/mounts")
+	var w pipelinetest.Warnings
+	mount(t, overlay.Config{Events: w.Events}, image("app"), top+"/mounts")
 	if err := run(t, overlay.Config{}, image("app"), "oci://"+top+"/bundle?rootless=false"); err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +83,11 @@ func TestRuntimeConfigIsThatOfABundle(t *testing.T) {
 		t.Errorf("config.json is %s", got)
 	}
 	unmount(t, top+"/mounts")
-	mount(t, overlay.Config{Events: w.events}, image("nobody"), top+"/mounts")
+	mount(t, overlay.Config{Events: w.Events}, image("nobody"), top+"/mounts")
 	if _, err := os.Lstat(top + "/mounts/config.json"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("config.json is there: %v", err)
 	}
-	told := strings.Join(w.list, "\n")
+	told := strings.Join(w.List, "\n")
 	for _, what := range []string{"run.oci.handler", `there is no config.json: find the image's user "nobody"`} {
 		if !strings.Contains(told, what) {
 			t.Errorf("%q does not say %q", told, what)

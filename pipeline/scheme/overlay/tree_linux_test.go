@@ -185,13 +185,13 @@ func TestMarksOfALayerAreLeftOut(t *testing.T) {
 		marked("e/", "trusted.overlay.overlay.opaque", "y"),
 		{Name: "secret/x", Type: tar.TypeChar, Mode: 0o600},
 	})
-	var w warnings
-	mount(t, overlay.Config{Events: w.events}, imageOf(t, bad...), path)
+	var w pipelinetest.Warnings
+	mount(t, overlay.Config{Events: w.Events}, imageOf(t, bad...), path)
 	want := []string{"a/", "b/", "c", "d", "e/", "etc/", "etc/passwd", "secret/"}
 	if got := names(t, path+"/rootfs"); !slices.Equal(got, want) {
 		t.Errorf("there are %v", got)
 	}
-	told := strings.Join(w.list, "\n")
+	told := strings.Join(w.List, "\n")
 	for _, what := range []string{"devices: secret/x", "the attribute trusted.overlay.redirect: a", "the attribute user.overlay.whiteout: d", "the attribute trusted.overlay.opaque: etc"} {
 		if !strings.Contains(told, what) {
 			t.Errorf("%q does not say %q", told, what)
