@@ -3,7 +3,6 @@
 package rootfs
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -21,24 +20,37 @@ func (t *Tree) Open(name string) (*os.File, error) {
 		if err := t.walk(strings.TrimSuffix(dir, "/"), false); err != nil {
 			return nil, err
 		}
-		// A pipe would block without O_NONBLOCK, whoever put it there.
-		const read = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
-		fd, err := unix.Openat(t.at().fd, base, read, 0)
-		if err == nil {
-			return regular(fd, name)
-		}
-		target := ""
-		if errors.Is(err, unix.ELOOP) {
-			target, err = readlink(t.at().fd, base)
-		}
-		if err != nil {
-			return nil, err
+		f, target, err := openFile(t.at().fd, base, name)
+		if err != nil || f != nil {
+			return f, err
 		}
 		if name = target; !strings.HasPrefix(target, "/") {
 			name = t.where() + "/" + target
 		}
 	}
 	return nil, unix.ELOOP
+}
+
+// openFile opens a regular file in an open directory, or says where the link of
+// that name points. Nothing else is opened, since that alone can have effects: a
+// watchdog starts, a tape rewinds, a pipe blocks.
+func openFile(dir int, base, name string) (f *os.File, target string, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, "", err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		target, err = readlink(dir, base)
+		return nil, target, err
+	case unix.S_IFREG:
+		fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, "", err
+		}
+		return os.NewFile(uintptr(fd), name), "", nil
+	}
+	return nil, "", fmt.Errorf("%s is not a regular file", short(name))
 }
 
 // where is the path of the directory at hand.
@@ -48,16 +60,4 @@ func (t *Tree) where() string {
 		names = append(names, d.name)
 	}
 	return strings.Join(names, "/")
-}
-
-func regular(fd int, name string) (*os.File, error) {
-	f := os.NewFile(uintptr(fd), name)
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", short(name))
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -57,6 +58,35 @@ func TestOpenFollowsLinksWithinTheTree(t *testing.T) {
 	} {
 		if f, err := tree.Open(name); err == nil || want != nil && !errors.Is(err, want) {
 			t.Errorf("%s: %v, %v", name, f, err)
+		}
+	}
+}
+
+// To open a device can do something already: a watchdog starts, a tape rewinds.
+// This one has no driver, so the system's own error would tell of the attempt.
+func TestOpenLeavesDevicesAlone(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	d, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	tree, err := rootfs.New(d, rootfs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	l := layer{symlink("link", "char")}
+	for name, kind := range map[string]byte{"char": tar.TypeChar, "block": tar.TypeBlock} {
+		l = append(l, &tar.Header{Name: name, Typeflag: kind, Mode: 0o666, Devmajor: 4000, Devminor: 1})
+	}
+	if err := tree.Apply(t.Context(), layerFile(t, l...)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"char", "block", "link"} {
+		if _, err := tree.Open(name); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s was opened: %v", name, err)
 		}
 	}
 }
