@@ -124,9 +124,10 @@ func sparse(h *tar.Header) bool {
 // fillSparse leaves holes where a sparse file has zeros. A few bytes of layer may
 // stand for any number of zeros, which have to be looked at: they are bounded.
 func (t *Tree) fillSparse(ctx context.Context, i item, fd int) error {
-	if t.opts.Sparse > 0 && i.Size > t.opts.Sparse {
-		return fmt.Errorf("it is a sparse file of %d bytes, more than %d (raise it with --max-layer-size)", i.Size, t.opts.Sparse)
+	if t.opts.Sparse > 0 && i.Size > t.opts.Sparse-t.sparse {
+		return fmt.Errorf("with it the sparse files of the layer have more than %d bytes (raise it with --max-layer-size)", t.opts.Sparse)
 	}
+	t.sparse += i.Size
 	if err := unix.Ftruncate(fd, i.Size); err != nil {
 		return err
 	}

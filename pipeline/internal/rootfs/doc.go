@@ -40,7 +40,12 @@ type Options struct {
 type LeftOut struct {
 	mu    sync.Mutex
 	kinds []leftKind
+	more  int // of kinds beyond maxKinds
 }
+
+// maxKinds is how many kinds are told apart: a layer may name any number of
+// attributes.
+const maxKinds = 20
 
 type leftKind struct {
 	what, first string
@@ -55,6 +60,10 @@ func (l *LeftOut) add(what, name string) {
 			l.kinds[i].n++
 			return
 		}
+	}
+	if len(l.kinds) == maxKinds {
+		l.more++
+		return
 	}
 	l.kinds = append(l.kinds, leftKind{what, short(name), 1})
 }
@@ -71,12 +80,17 @@ func (l *LeftOut) String() string {
 		}
 		parts = append(parts, fmt.Sprintf("%s: %d, the first is %s", k.what, k.n, k.first))
 	}
+	if l.more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", l.more))
+	}
 	return strings.Join(parts, "; ")
 }
 
+// enough of a name is what fits into a message.
+const enough = 120
+
 // short is a name as it fits into a message.
 func short(name string) string {
-	const enough = 120
 	if len(name) > enough {
 		name = name[:enough] + "…"
 	}

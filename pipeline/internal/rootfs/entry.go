@@ -26,7 +26,7 @@ func (t *Tree) entry(ctx context.Context, i item) error {
 		if i.Typeflag != tar.TypeDir {
 			return errors.New("it would replace the directory itself; the layer is damaged or hostile")
 		}
-		t.top.meta = newMeta(i) // Finish gives it in any case
+		t.top.meta = newMeta(i) // Finish gives it in any case, to each layer's top
 		return nil
 	case i.Typeflag == tar.TypeLink:
 		return t.hardlink(i)
@@ -69,15 +69,17 @@ func (t *Tree) replacing(name string, create func(dir int) error) error {
 // directory makes a directory, or takes the one that is there.
 func (t *Tree) directory(i item, name string) error {
 	d := t.at()
-	if d.children[name] == nil {
+	fresh := d.children[name] == nil
+	if fresh {
 		if err := t.replacing(name, func(int) error { return t.mkdir(name) }); err != nil {
 			return err
 		}
 	}
 	n := d.children[name]
-	n.meta, n.changed, n.below = newMeta(i), true, true
+	n.changed, n.below = true, true
 	t.mark()
-	return nil
+	n.meta = newMeta(i)
+	return n.attributes(t, handle{fd: d.fd, name: name}, fresh)
 }
 
 // file makes a regular file. What has its name is removed first and never
@@ -91,6 +93,9 @@ func (t *Tree) file(ctx context.Context, i item, name string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if t.at().inherits {
+		handle{fd: fd}.disinherit()
 	}
 	if sparse(i.Header) {
 		return t.fill(ctx, i, fd)
@@ -167,5 +172,9 @@ func (t *Tree) named(i item, name string, err error) error {
 	if err != nil {
 		return err
 	}
-	return newMeta(i).apply(t, handle{fd: t.at().fd, name: name, link: i.Typeflag == tar.TypeSymlink})
+	h := handle{fd: t.at().fd, name: name, link: i.Typeflag == tar.TypeSymlink}
+	if t.at().inherits && !h.link {
+		h.disinherit()
+	}
+	return newMeta(i).apply(t, h)
 }

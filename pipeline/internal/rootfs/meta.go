@@ -92,18 +92,16 @@ func (m *meta) own(t *Tree, h handle) error {
 
 func (m *meta) attributes(t *Tree, h handle) error {
 	for name, value := range m.xattrs {
-		what := "the attribute " + name
+		what := "the attribute " + short(name)
 		if hasPrefix(name, overlayMarks) {
 			t.left.add(what, m.path)
 			continue
 		}
-		var err error
-		if h.name == "" {
-			err = unix.Fsetxattr(h.fd, name, []byte(value), 0)
-		} else {
-			err = unix.Lsetxattr(procPath(h.fd, h.name), name, []byte(value), 0)
+		err := errno(h.setAttribute(name, value))
+		if err == unix.E2BIG || err == unix.ERANGE || err == unix.ENOSPC && h.room() {
+			err = unix.ENOTSUP // no file can have it, or none of this file system
 		}
-		if err := t.may(errno(err), what, m.path); err != nil {
+		if err := t.may(err, what, m.path); err != nil {
 			return err
 		}
 	}

@@ -120,10 +120,20 @@ func TestSparseFilesHaveHoles(t *testing.T) {
 		if st := stat(t, dir+"/sparse"); st.Blocks*512 > 1<<20 {
 			t.Errorf("%s: it takes %d bytes of the disk", format, st.Blocks*512)
 		}
+		if err := applyRaw(t, t.TempDir(), twice(out), rootfs.Options{Sparse: 2*size - 1}); err == nil || !strings.Contains(err.Error(), "--max-layer-size") {
+			t.Errorf("two sparse files are bounded each by itself: %v", err)
+		}
 		if err := applyRaw(t, t.TempDir(), out, rootfs.Options{Sparse: size - 1}); err == nil || !strings.Contains(err.Error(), "--max-layer-size") {
 			t.Errorf("a sparse bomb is taken: %v", err)
 		}
 	}
+}
+
+// twice is a tar with all entries of one twice.
+func twice(raw []byte) []byte {
+	end := bytes.TrimRight(raw, "\x00")
+	whole := (len(end) + 511) / 512 * 512
+	return append(bytes.Clone(raw[:whole]), raw...)
 }
 
 func applyRaw(t testing.TB, dir string, raw []byte, o rootfs.Options) error {

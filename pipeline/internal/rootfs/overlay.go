@@ -12,6 +12,7 @@ import (
 // renew empties the directory at hand by making it anew. The top cannot be.
 func (t *Tree) renew(d open) error {
 	if len(t.chain) > 1 {
+		kept := handle{fd: d.fd}.allAttributes()
 		t.cut(len(t.chain) - 2)
 		if err := t.remove(d.name); err != nil {
 			return err
@@ -19,8 +20,9 @@ func (t *Tree) renew(d open) error {
 		if err := t.mkdir(d.name); err != nil {
 			return err
 		}
-		t.at().children[d.name].meta = d.meta
-		return nil
+		n := t.at().children[d.name]
+		n.meta, n.inherits = d.meta, d.inherits
+		return kept.giveTo(t, handle{fd: t.at().fd, name: d.name})
 	}
 	names, err := list(d.fd)
 	if err != nil {

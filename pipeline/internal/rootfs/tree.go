@@ -22,7 +22,9 @@ type Tree struct {
 	opts   Options
 	left   LeftOut
 	hidden Hidden
-	root   bool // this user may give files away
+	root   bool  // this user may give files away
+	sparse int64 // bytes of the sparse files of this layer so far
+	depth  int   // how deep directories may be
 	top    *node
 	chain  []open // the directory at hand: from the top down, without links
 	group  *errgroup.Group
@@ -36,20 +38,23 @@ type node struct {
 	name     string
 	children map[string]*node
 	meta     *meta // nil: no layer says
+	// inherits: it has a default ACL, which the kernel gives to what is made in it.
+	inherits bool
 	// changed: Finish has to give it its metadata; below: or one below it.
 	changed, below bool
 }
 
 // New unpacks into an open directory, which is empty and stays the caller's.
 func New(dir *os.File, opts Options) (*Tree, error) {
-	t := &Tree{opts: opts, root: os.Geteuid() == 0, top: &node{}}
+	t := &Tree{opts: opts, root: os.Geteuid() == 0, top: &node{}, depth: maxDepth()}
 	return t, t.Enter(dir)
 }
 
 // Enter goes on, after Close, in another open directory that shows the same
 // tree: a mount of what was unpacked so far, with a layer of its own on top. What
 // Finish then changes are the directories that were changed since, and the top,
-// which each layer has.
+// which each layer has. ACLs that the directory has from the one above it are taken
+// away, or all files would get them.
 func (t *Tree) Enter(dir *os.File) error {
 	fd, err := unix.Openat(int(dir.Fd()), ".", openDir, 0)
 	if err != nil {
@@ -57,6 +62,7 @@ func (t *Tree) Enter(dir *os.File) error {
 	}
 	t.chain = []open{{t.top, fd}}
 	t.trash = ""
+	handle{fd: fd}.disinherit()
 	t.touch()
 	return nil
 }
@@ -69,6 +75,7 @@ func (t *Tree) Apply(ctx context.Context, layer *os.File) error {
 			return err
 		}
 	}
+	t.sparse = 0
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers())
 	t.group = group
@@ -117,19 +124,19 @@ func (t *Tree) each(ctx context.Context, layer *os.File, do func(context.Context
 // and says what was left out.
 func (t *Tree) Finish() (*LeftOut, error) {
 	t.cut(0)
-	return &t.left, t.finish(t.chain[0], "")
+	return &t.left, t.finish(t.chain[0])
 }
 
-func (t *Tree) finish(d open, name string) error {
+func (t *Tree) finish(d open) error {
 	for _, c := range d.children {
 		if !c.below {
 			continue
 		}
 		fd, err := unix.Openat(d.fd, c.name, openDir, 0)
 		if err != nil {
-			return fmt.Errorf("finish %s: %w", short(name+"/"+c.name), err)
+			return fmt.Errorf("finish %s: %w", short(c.name), err)
 		}
-		err = t.finish(open{c, fd}, strings.TrimPrefix(name+"/"+c.name, "/"))
+		err = t.finish(open{c, fd})
 		if err = errors.Join(err, unix.Close(fd)); err != nil {
 			return err
 		}
@@ -143,7 +150,7 @@ func (t *Tree) finish(d open, name string) error {
 		return unix.Fchmod(d.fd, 0o755)
 	}
 	if err := d.meta.apply(t, handle{fd: d.fd}); err != nil {
-		return fmt.Errorf("finish %s: %w", short(name), err)
+		return fmt.Errorf("finish %s: %w", short(d.meta.path), err)
 	}
 	return nil
 }

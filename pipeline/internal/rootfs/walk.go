@@ -18,6 +18,9 @@ const (
 	maxLinks = 40
 	// maxTarget is PATH_MAX of Linux.
 	maxTarget = 4096
+	// mostDeep is how deep directories may be. No path of Linux leads deeper than
+	// 2048, and each takes an open file.
+	mostDeep = 2048
 	// building is the mode of directories until Finish: nobody else's.
 	building = 0o700
 )
@@ -42,6 +45,16 @@ func (t *Tree) mark() {
 	for i := len(t.chain) - 1; i >= 0 && !t.chain[i].below; i-- {
 		t.chain[i].below = true
 	}
+}
+
+// maxDepth leaves half of the files that this process may open: to remove a tree
+// takes as many as to make it, and a few more.
+func maxDepth() int {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return mostDeep
+	}
+	return int(min(mostDeep, l.Cur/2))
 }
 
 // cut goes back up to a depth below the top.
@@ -101,6 +114,9 @@ func split(p string) []string {
 // step goes into a directory, or returns where the link of that name points.
 func (t *Tree) step(name string, create bool) (target string, err error) {
 	d := t.at()
+	if len(t.chain) > t.depth {
+		return "", fmt.Errorf("it is more than %d directories deep", t.depth)
+	}
 	fd, err := unix.Openat(d.fd, name, openDir, 0)
 	switch {
 	case err == nil:
@@ -148,6 +164,9 @@ func (t *Tree) know(name string) *node {
 func (t *Tree) mkdir(name string) error {
 	if err := unix.Mkdirat(t.at().fd, name, building); err != nil {
 		return err
+	}
+	if t.at().inherits {
+		handle{fd: t.at().fd, name: name}.disinherit()
 	}
 	t.touch()
 	n := t.know(name)
