@@ -101,6 +101,10 @@ func (b *build) layer(ctx context.Context, d digest.Digest) (name string, err er
 	if err = b.within(upper, func() error { return b.apply(ctx, d) }); err != nil {
 		return "", errors.Join(err, upper.Close())
 	}
+	if len(b.trees) == 0 { // instead of nothing; that would take one of the places
+		closeAll(b.lowers...)
+		b.lowers = nil
+	}
 	b.lowers = slices.Insert(b.lowers, 0, upper)
 	return name, nil
 }

@@ -308,6 +308,7 @@ func TestWithoutPrivilegeItSaysWhatToDo(t *testing.T) {
 func TestMoreLayersThanOverlayfsTakesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := make([]layer, 501)
+	mount(t, overlay.Config{}, imageOf(t, packed(t, many[:500]...)...), t.TempDir())
 	for way, c := range map[string]struct {
 		layers int
 		err    string

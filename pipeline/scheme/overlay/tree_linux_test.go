@@ -30,6 +30,11 @@ func hardlink(name, to string) pipelinetest.File {
 	return pipelinetest.File{Name: name, Link: to, Type: tar.TypeLink}
 }
 
+func attributed(f pipelinetest.File, name, value string) pipelinetest.File {
+	f.PAX = map[string]string{"SCHILY.xattr." + name: value}
+	return f
+}
+
 // difficult are images whose layers mean something upon one another only.
 func difficult() map[string][]layer {
 	cache := layer{folder("var", 0o750), folder("var/cache", 0o711), file("var/cache/x", "1"), folder("var/cache/d", 0o700), file("var/cache/d/y", "1"), file("var/cached", "1")}
@@ -40,27 +45,34 @@ func difficult() map[string][]layer {
 		many = append(many, layer{file(fmt.Sprint("d/", i), "x"), file(fmt.Sprint("d/.wh.", i-2), "")})
 	}
 	return map[string][]layer{
-		"whiteout at the top":             {cache, {file(".wh.var", "")}},
-		"whiteout in a directory":         {cache, {file("var/cache/.wh.x", "")}},
-		"whiteout of a directory":         {cache, {file("var/.wh.cache", "")}},
-		"whiteout of a nested directory":  {cache, {file("var/cache/.wh.d", "")}, {file("var/cache/d/new", "2")}},
-		"whiteout of nothing":             {cache, {file(".wh.none", ""), file("none/.wh.x", ""), file("var/.wh.none", ""), file("new/d/.wh.x", "")}},
-		"whiteout in the lowest layer":    {{file("a/.wh.b", ""), file("a/c", "1"), file("a/.wh..wh..opq", "")}},
-		"opaque":                          {cache, {folder("var/cache", 0o755), file("var/cache/.wh..wh..opq", ""), file("var/cache/new", "2")}},
-		"opaque, said last":               {cache, {file("var/cache/new", "2"), file("var/cache/.wh..wh..opq", "")}},
-		"opaque without an entry":         {cache, {file("var/cache/.wh..wh..opq", "")}},
-		"opaque, nested":                  {cache, {file("var/.wh..wh..opq", ""), file("var/cache/.wh..wh..opq", ""), file("var/cache/new", "2")}},
-		"opaque top":                      {cache, {file(".wh..wh..opq", ""), file("new", "2")}},
-		"directory becomes a file":        {cache, {file("var", "2")}, {file("var/x", "3")}},
-		"directory becomes a link":        {cache, {symlink("var", "tmp")}, {file("var/x", "3")}},
-		"link becomes a directory":        {{symlink("var", "tmp"), file("tmp/x", "1")}, {folder("var", 0o700), file("var/x", "2")}},
-		"removed, then made again":        {cache, {file(".wh.var", "")}, {file("var/new", "2")}},
-		"removed and made in one layer":   {cache, {file("var/new", "2"), file(".wh.var", "")}},
-		"through a link below":            {{folder("usr/lib", 0o711), symlink("lib", "usr/lib")}, {file("lib/x", "2"), file("/lib/y", "2")}, {file("lib/.wh.x", "")}},
-		"link above the top":              {{folder("a", 0o700), symlink("a/up", "../../../b")}, {file("a/up/x", "2")}},
-		"implied directories":             {{folder("tmp", 0o1777), folder("home", 0o700), {Name: "home/u/", Mode: 0o750, UID: 7, GID: 8, PAX: map[string]string{"SCHILY.xattr.user.a": "b"}}}, {file("tmp/x", "1"), file("home/u/f", "1")}, {file("tmp/.wh.x", "")}},
-		"the top itself":                  {{{Name: "./", Type: tar.TypeDir, Mode: 0o711, UID: 5, GID: 6}, file("a", "1")}, {file("b", "2")}},
-		"owners, modes and attributes":    {{folder("bin", 0o755), rich, {Name: "pipe", Type: tar.TypeFifo, Mode: 0o622}, symlink("l", "nowhere")}, {folder("bin", 0o2755), file("bin/x", "2")}},
+		"whiteout at the top":            {cache, {file(".wh.var", "")}},
+		"whiteout in a directory":        {cache, {file("var/cache/.wh.x", "")}},
+		"whiteout of a directory":        {cache, {file("var/.wh.cache", "")}},
+		"whiteout of a nested directory": {cache, {file("var/cache/.wh.d", "")}, {file("var/cache/d/new", "2")}},
+		"whiteout of nothing":            {cache, {file(".wh.none", ""), file("none/.wh.x", ""), file("var/.wh.none", ""), file("new/d/.wh.x", "")}},
+		"whiteout in the lowest layer":   {{file("a/.wh.b", ""), file("a/c", "1"), file("a/.wh..wh..opq", "")}},
+		"opaque":                         {cache, {folder("var/cache", 0o755), file("var/cache/.wh..wh..opq", ""), file("var/cache/new", "2")}},
+		"opaque, said last":              {cache, {file("var/cache/new", "2"), file("var/cache/.wh..wh..opq", "")}},
+		"opaque without an entry":        {cache, {file("var/cache/.wh..wh..opq", "")}},
+		"opaque, nested":                 {cache, {file("var/.wh..wh..opq", ""), file("var/cache/.wh..wh..opq", ""), file("var/cache/new", "2")}},
+		"opaque top":                     {cache, {file(".wh..wh..opq", ""), file("new", "2")}},
+		"directory becomes a file":       {cache, {file("var", "2")}, {file("var/x", "3")}},
+		"directory becomes a link":       {cache, {symlink("var", "tmp")}, {file("var/x", "3")}},
+		"link becomes a directory":       {{symlink("var", "tmp"), file("tmp/x", "1")}, {folder("var", 0o700), file("var/x", "2")}},
+		"removed, then made again":       {cache, {file(".wh.var", "")}, {file("var/new", "2")}},
+		"removed and made in one layer":  {cache, {file("var/new", "2"), file(".wh.var", "")}},
+		"through a link below":           {{folder("usr/lib", 0o711), symlink("lib", "usr/lib")}, {file("lib/x", "2"), file("/lib/y", "2")}, {file("lib/.wh.x", "")}},
+		"link above the top":             {{folder("a", 0o700), symlink("a/up", "../../../b")}, {file("a/up/x", "2")}},
+		"implied directories":            {{folder("tmp", 0o1777), folder("home", 0o700), {Name: "home/u/", Mode: 0o750, UID: 7, GID: 8, PAX: map[string]string{"SCHILY.xattr.user.a": "b"}}}, {file("tmp/x", "1"), file("home/u/f", "1")}, {file("tmp/.wh.x", "")}},
+		"the top itself":                 {{{Name: "./", Type: tar.TypeDir, Mode: 0o711, UID: 5, GID: 6}, file("a", "1")}, {file("b", "2")}},
+		"owners, modes and attributes":   {{folder("bin", 0o755), rich, {Name: "pipe", Type: tar.TypeFifo, Mode: 0o622}, symlink("l", "nowhere")}, {folder("bin", 0o2755), file("bin/x", "2")}},
+		"attributes that go":             {{attributed(folder("d", 0o755), "user.a", "1"), attributed(folder("e", 0o755), "user.b", "1")}, {folder("d", 0o755), file("e/x", "")}},
+		"attributes of opaque":           {{attributed(folder("d", 0o755), "user.a", "1"), file("d/x", "1")}, {file("d/.wh..wh..opq", "")}, {file("d/y", "1")}},
+		"attributes of the top":          {{attributed(pipelinetest.File{Name: "./", Type: tar.TypeDir, Mode: 0o755}, "user.a", "1")}, {file("x", "1")}, {{Name: "./", Type: tar.TypeDir, Mode: 0o711}}},
+		"default ACL of a lower layer": {
+			{attributed(folder("d", 0o755), "system.posix_acl_default", "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff"), file("d/f", "1")},
+			{file("d/g", "1"), folder("d/h", 0o777), file("d/implied/i", "2"), {Name: "d/pipe", Type: tar.TypeFifo, Mode: 0o622}}, {file("d/h/j", "2")},
+		},
 		"hard links in a layer":           {{file("a", "1"), hardlink("d/b", "a")}, {file("a", "2")}},
 		"hard link to a lower layer":      {{folder("d", 0o711), rich, file("d/a", "1")}, {hardlink("b", "d/a"), hardlink("c", "b"), hardlink("su", "bin/su")}},
 		"hard link to a lower symlink":    {{symlink("l", "nowhere")}, {hardlink("m", "l")}},
