@@ -38,10 +38,14 @@ func (a *addition) keep() error {
 // layersBefore are the layers of the image that was mounted here last, by its
 // config.
 func (a *addition) layersBefore() ([]digest.Digest, error) {
-	f, err := a.w.Root.Open(containerConfig)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := a.w.Root.Lstat(containerConfig)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() { // a pipe would block
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := a.w.Root.Open(containerConfig)
 	if err != nil {
 		return nil, err
 	}

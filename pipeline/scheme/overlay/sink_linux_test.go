@@ -193,6 +193,13 @@ func TestDirectoryThatCannotBeMountedOnIsRefused(t *testing.T) {
 		"an OCI layout":    {func(t *testing.T, path string) { t.Helper(); prepare(t, "dir://"+path+"?format=oci") }, "it is an OCI layout; write dir://"},
 		"dir's own layers": {func(t *testing.T, path string) { t.Helper(); prepare(t, "dir://"+path+"?expand=layers") }, "layers that dir://?expand=layers has unpacked"},
 		"a file":           {func(t *testing.T, path string) { t.Helper(); remove(t, path); write(t, path, "1") }, "it is a file"},
+		"delta, and a config that is a pipe": {func(t *testing.T, path string) {
+			t.Helper()
+			write(t, path+"/delta/f", "1")
+			if err := syscall.Mkfifo(path+"/container-config.json", 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "delta holds changes to another image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
