@@ -91,6 +91,9 @@ func New(c Image, u specs.User, o Options) (s specs.Spec, notes []string) {
 		u = specs.User{}
 	}
 	s.Process = process(c.Config, u)
+	if n := len(c.Config.Env) - len(slices.DeleteFunc(slices.Clone(c.Config.Env), noVariable)); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d environment variables without a name or value are left out: no program could be started with them", n))
+	}
 	if len(c.Config.Entrypoint)+len(c.Config.Cmd) == 0 {
 		notes = append(notes, "the image has no command; "+Config+" starts "+defaultCommand)
 	}
@@ -103,7 +106,7 @@ func New(c Image, u specs.User, o Options) (s specs.Spec, notes []string) {
 // process is what is started.
 func process(c ocispec.ImageConfig, u specs.User) *specs.Process {
 	p := &specs.Process{
-		User: u, Args: slices.Concat(c.Entrypoint, c.Cmd), Env: slices.Clone(c.Env), Cwd: path.Clean("/" + c.WorkingDir),
+		User: u, Args: slices.Concat(c.Entrypoint, c.Cmd), Env: slices.DeleteFunc(slices.Clone(c.Env), noVariable), Cwd: path.Clean("/" + c.WorkingDir),
 		Capabilities: capabilities(u), NoNewPrivileges: true,
 	}
 	if len(p.Args) == 0 {
@@ -116,6 +119,13 @@ func process(c ocispec.ImageConfig, u specs.User) *specs.Process {
 		}
 	}
 	return p
+}
+
+// noVariable says whether an entry of an environment is what no program can be
+// given. runc refuses all of these, crun passes on what it can. An image that only
+// names a variable wants it unset, as in Docker.
+func noVariable(e string) bool {
+	return strings.IndexByte(e, '=') <= 0 || strings.IndexByte(e, 0) >= 0
 }
 
 // capabilities are Docker's, under which images are made and tried: package
@@ -155,9 +165,10 @@ func annotations(c Image) (all map[string]string, left []string) {
 }
 
 // steering begins annotations that are orders to a runtime: of crun, of runc
-// (properties of the systemd unit), of Kata, of gVisor. A label is a stranger's
+// (properties of the systemd unit), of both (how CRIU works, WebAssembly), of Kata,
+// of gVisor. A label is a stranger's
 // word and gives no orders.
-var steering = []string{"run.oci.", "org.systemd.property.", "io.katacontainers.", "dev.gvisor.", "io.kubernetes.cri"}
+var steering = []string{"run.oci.", "org.systemd.property.", "org.criu.", "module.wasm.", "io.katacontainers.", "dev.gvisor.", "io.kubernetes.cri"}
 
 // keys are comma-separated, as conversion.md has ports.
 func keys(m map[string]struct{}) string {

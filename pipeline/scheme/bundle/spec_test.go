@@ -114,10 +114,30 @@ func TestWhatAConfigLeavesOutHasDefaults(t *testing.T) {
 	}
 }
 
+// runc starts nothing with variables that are none, and crun cuts them off. Docker
+// leaves out those without a value, and what it would have set by itself.
+func TestVariablesThatAreNoneAreLeftOut(t *testing.T) {
+	t.Parallel()
+	env := []string{"NAMED", "A=1", "", "=value", "NUL=a\x00b", "B=x\ny", "C==", "TERM"}
+	s, w, err := made(t, "", ocispec.ImageConfig{Cmd: []string{"x"}, Env: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"A=1", "B=x\ny", "C==", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}; !slices.Equal(s.Process.Env, want) {
+		t.Errorf("got  %q\nwant %q", s.Process.Env, want)
+	}
+	if !w.Has("5 environment variables without a name or value are left out: ") {
+		t.Errorf("it says %v", w.List)
+	}
+}
+
 // A label is a stranger's word: what runtimes take for an order is left out.
 func TestLabelsGiveNoOrders(t *testing.T) {
 	t.Parallel()
-	orders := map[string]string{"run.oci.handler": "krun", "org.systemd.property.CPUWeight": "uint64 9", "io.katacontainers.config.hypervisor.path": "/x"}
+	orders := map[string]string{
+		"run.oci.handler": "krun", "org.systemd.property.CPUWeight": "uint64 9", "io.katacontainers.config.hypervisor.path": "/x",
+		"org.criu.config": "/etc/x", "module.wasm.image/variant": "compat",
+	}
 	labels := maps.Clone(orders)
 	labels["org.opencontainers.image.os"] = "mine"
 	labels["com.example.run.oci.x"] = "kept"
