@@ -49,7 +49,7 @@ func (t *Tree) entry(ctx context.Context, i item) error {
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		return t.device(i, name)
 	}
-	t.left.add("entries of an unknown type", i.path)
+	t.leaveOut("entries of an unknown type", i.path)
 	return nil
 }
 
@@ -142,11 +142,23 @@ func (t *Tree) hardlink(i item) error {
 	return nil
 }
 
+// leaveOut leaves out a whole entry.
+func (t *Tree) leaveOut(what, name string) {
+	t.left.add(what, name)
+	t.lacks = true
+}
+
 // noTarget leaves a hard link out whose target may lie in a lower layer, where
-// there is none.
+// there is none, or may have been left out itself.
 func (t *Tree) noTarget(i item, err error) error {
-	if t.opts.Visible && errors.Is(err, unix.ENOENT) {
+	switch {
+	case !errors.Is(err, unix.ENOENT):
+		return err
+	case t.opts.Visible:
 		t.left.add("hard links to lower layers", i.path)
+		return nil
+	case t.lacks:
+		t.left.add("hard links to what is left out", i.path)
 		return nil
 	}
 	return err
@@ -161,7 +173,7 @@ func (t *Tree) device(i item, name string) error {
 	}
 	err := t.replacing(name, func(dir int) error { return unix.Mknodat(dir, name, mode|0o600, number) })
 	if errors.Is(err, unix.EPERM) && i.Typeflag != tar.TypeFifo {
-		t.left.add("devices", i.path)
+		t.leaveOut("devices", i.path)
 		return nil
 	}
 	return t.named(i, name, err)

@@ -40,7 +40,7 @@ func rich() layer {
 		{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3},
 		{Name: "disk", Typeflag: tar.TypeBlock, Mode: 0o600, Devmajor: 7, Devminor: 9},
 		{Name: "pipe", Typeflag: tar.TypeFifo, Mode: 0o622},
-		mode(directory("closed"), 0o500), file("closed/f", "x"), marked,
+		mode(directory("closed"), 0o500), file("closed/f", "x"), marked, hardlink("zero", "null"),
 	}
 }
 
@@ -60,7 +60,7 @@ func TestRootGetsOwnersModesTimesAndAttributes(t *testing.T) {
 		"home/f":   "104711 1000:1001 links 2 ",
 		"home/l":   "120777 7:8 links 1 ",
 		"bin/ping": "100755 0:0 links 1 ",
-		"null":     fmt.Sprintf("20666 0:0 links 1 time 1700000000.123456789 rdev %d ", unix.Mkdev(1, 3)),
+		"null":     fmt.Sprintf("20666 0:0 links 2 time 1700000000.123456789 rdev %d ", unix.Mkdev(1, 3)),
 		"disk":     fmt.Sprintf("60600 0:0 links 1 time 1700000000.123456789 rdev %d ", unix.Mkdev(7, 9)),
 		"pipe":     "10622 0:0 links 1 ",
 		"closed":   "40500 0:0 links",
@@ -179,7 +179,7 @@ func TestUserIsToldWhatIsLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"owners: ", "devices: 2, the first is null", "the attribute security.capability: bin/ping"} {
+	for _, want := range []string{"owners: ", "devices: 2, the first is null", "hard links to what is left out: zero", "the attribute security.capability: bin/ping"} {
 		if !strings.Contains(left, want) {
 			t.Errorf("%q lacks %q", left, want)
 		}

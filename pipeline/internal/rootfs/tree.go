@@ -24,6 +24,7 @@ type Tree struct {
 	hidden Hidden
 	root   bool  // this user may give files away
 	sparse int64 // bytes of the sparse files of this layer so far
+	lacks  bool  // entries were left out, which hard links may name
 	depth  int   // how deep directories may be
 	top    *node
 	chain  []open // the directory at hand: from the top down, without links
