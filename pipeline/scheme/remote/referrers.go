@@ -155,8 +155,8 @@ func referrers(descs []ocispec.Descriptor) (out []pipeline.Referrer) {
 // nextPage is where a list goes on (RFC 8288); nil for nowhere. Only the registry
 // itself can say more of it.
 func (c *client) nextPage(at *url.URL, header http.Header) (*url.URL, error) {
-	for _, link := range header.Values("Link") {
-		target, params, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
+	for link := range strings.SplitSeq(strings.Join(header.Values("Link"), ", "), "<") { // what is before the first is empty
+		target, params, ok := strings.Cut(link, ">")
 		if !ok || !strings.Contains(strings.ReplaceAll(params, `"`, ""), "rel=next") {
 			continue
 		}

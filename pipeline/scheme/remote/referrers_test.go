@@ -215,6 +215,12 @@ func TestListOfReferrersComesInPages(t *testing.T) {
 			}
 			return r.URL.Path + "?n=" + strings.Repeat("x", n+1)
 		}, ""},
+		"with the way back": {func(r *http.Request, n int) string {
+			if n == 2 {
+				return ""
+			}
+			return r.URL.Path + `>; rel="prev", <` + r.URL.Path + "?n=" + strings.Repeat("x", n+1)
+		}, ""},
 		"without end":      {func(r *http.Request, _ int) string { return r.URL.Path + "?n=xxx" }, "pages"},
 		"at another place": {func(*http.Request, int) string { return "http://127.0.0.1:1/v2/" }, "another place"},
 	} {
