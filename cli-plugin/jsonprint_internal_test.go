@@ -23,7 +23,8 @@ func TestJSONHasNothingThatATerminalActsOn(t *testing.T) {
 	if err := writeJSON(&object, e); err != nil {
 		t.Fatal(err)
 	}
-	if err := (&searchJSON{&found}).print(e); err != nil {
+	results := &searchJSON{&found}
+	if err := results.print(e); err != nil {
 		t.Fatal(err)
 	}
 	for name, out := range map[string]*bytes.Buffer{"an object": &object, "a line": &line, "an event": &event, "a result of search": &found} {

@@ -52,8 +52,8 @@ type downLink struct {
 }
 
 func (l downLink) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(l.position)) //nolint:gosec // it counts layers
-	b = binary.AppendUvarint(b, uint64(l.from))     //nolint:gosec // the same
+	b = binary.AppendUvarint(b, uint64(l.position))
+	b = binary.AppendUvarint(b, uint64(l.from))
 	b = binary.AppendUvarint(b, l.seq)
 	return append(b, l.at...)
 }
@@ -61,7 +61,7 @@ func (l downLink) append(b []byte) []byte {
 func decodeDownLink(b []byte) (downLink, error) {
 	d := &decoder{b: b}
 	position, from, seq := d.uvarint(), d.uvarint(), d.uvarint()
-	return downLink{string(d.b), int(position), int(from), seq}, d.err() //nolint:gosec // as above
+	return downLink{string(d.b), int(position), int(from), seq}, d.err()
 }
 
 func (d *downLinker) add(target string, l downLink) error {
