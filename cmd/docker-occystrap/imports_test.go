@@ -41,6 +41,7 @@ var siblings = map[string][]string{
 	"pipeline/scheme/daemon":    {"pipeline/scheme/tarball"},
 	"pipeline/scheme/bundle":    {"pipeline/scheme/dir"},
 	"pipeline/scheme/overlay":   {"pipeline/scheme/dir"},
+	"pipeline/pipelinetest":     {"pipeline/registry"}, // fakes of its backends
 }
 
 // strangers are the modules of others that only some folders know.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
+	"github.com/occystrap/occystrap/pipeline/registry"
 )
 
 // The fakes keep the rules that they are there to check.
@@ -21,4 +22,9 @@ func TestFakesConform(t *testing.T) {
 			return dst.Store.Source(m.Desc, m.Names...), nil
 		}
 	}})
+}
+
+func TestMemoryRegistryConforms(t *testing.T) {
+	t.Parallel()
+	pipelinetest.TestBackend(t, func(*testing.T) registry.Backend { return pipelinetest.NewRegistry().Backend() })
 }

@@ -1,0 +1,99 @@
+package registry_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline/registry"
+)
+
+// A clocked notes the deadlines that are set on a connection.
+type clocked struct {
+	*httptest.ResponseRecorder
+	reads, writes []time.Time
+}
+
+func (c *clocked) SetReadDeadline(t time.Time) error  { c.reads = append(c.reads, t); return nil }
+func (c *clocked) SetWriteDeadline(t time.Time) error { c.writes = append(c.writes, t); return nil }
+
+// pieces gives one byte at a time, then an error.
+type pieces struct {
+	n   int
+	end error
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if p.n == 0 {
+		return 0, p.end
+	}
+	p.n--
+	b[0] = 'x'
+	return 1, nil
+}
+
+func TestDeadlinesMoveOnWithTheBytes(t *testing.T) {
+	t.Parallel()
+	w := memory(t)
+	rec := &clocked{ResponseRecorder: httptest.NewRecorder()}
+	w.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "PATCH", w.begin(), &pieces{5, io.EOF}))
+	if rec.Code != http.StatusAccepted || len(rec.reads) < 7 || !slices.IsSortedFunc(rec.reads[:6], time.Time.Compare) {
+		t.Errorf("status %d, deadlines for reading %v", rec.Code, rec.reads)
+	}
+	if !rec.reads[6].IsZero() {
+		t.Error("what is done with the bytes has a deadline too")
+	}
+	d := w.push("team/app", strings.Repeat("x", 3<<20)).Digest
+	rec = &clocked{ResponseRecorder: httptest.NewRecorder()}
+	w.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/v2/team/app/blobs/"+d.String(), nil))
+	if n := len(rec.writes); n != 4 || rec.writes[0].IsZero() || !rec.writes[3].IsZero() {
+		t.Errorf("deadlines for writing %v; want one a MiB, and none at the end", rec.writes)
+	}
+}
+
+func TestStalledClientIsToldAndMayGoOn(t *testing.T) {
+	t.Parallel()
+	w := memory(t)
+	at := w.begin()
+	w.send(httptest.NewRequestWithContext(t.Context(), "PATCH", at, &pieces{5, os.ErrDeadlineExceeded})).want(408, registry.BlobUploadInvalid).header("Range", "0-4")
+	w.ask("PUT", with(at, "digest="+digest.FromString("xxxxxy").String()), "y").want(201, "")
+}
+
+func TestClientThatGoesAwayMayGoOn(t *testing.T) {
+	t.Parallel()
+	w := memory(t)
+	at := w.begin()
+	w.send(httptest.NewRequestWithContext(t.Context(), "PATCH", at, &pieces{5, io.ErrUnexpectedEOF})).want(400, registry.SizeInvalid)
+	w.ask("GET", at, "").want(204, "").header("Range", "0-4")
+}
+
+// A real connection over which nothing comes any more is given up.
+func TestStalledConnectionIsGivenUp(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(registry.New(memoryBackend(), registry.Options{Stall: 20 * time.Millisecond}))
+	defer srv.Close()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "POST %s?digest=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf", uploads, digest.FromString("x"))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
