@@ -120,6 +120,37 @@ func TestBlobThatEndsEarlyIsNotTakenAsWhole(t *testing.T) {
 	}
 }
 
+// A client that goes away is no fault of the server's, and nobody is told.
+func TestClientThatGoesAwayIsNoFault(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{})
+	endless := func() (io.ReadCloser, error) { return closing{zeros{}, closed}, nil }
+	w, failed := failing(t, readable{size: 1 << 40, open: endless})
+	srv := httptest.NewServer(w)
+	defer srv.Close()
+	resp, err := srv.Client().Get(srv.URL + anyBlob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 1<<20)
+	_ = resp.Body.Close()
+	<-closed // the blob is given back
+	if len(failed) > 0 {
+		t.Errorf("told %v", <-failed)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+type closing struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c closing) Close() error { close(c.closed); return nil }
+
 type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) {

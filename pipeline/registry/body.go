@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -77,7 +79,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n 
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
+			if !ofClient(err) {
 				h.tell(r, fmt.Errorf("send %s: %w with %d of %d bytes left", r.URL.Path, err, left, n))
 			}
 			panic(http.ErrAbortHandler)
@@ -85,6 +87,19 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n 
 	}
 	_ = ctl.Flush()                       // while there is a deadline
 	_ = ctl.SetWriteDeadline(time.Time{}) // the next request has its own
+}
+
+// ofClient says whether sending failed at the client's end: it is too slow, or has
+// gone, which its request's context learns later.
+func ofClient(err error) bool {
+	var op *net.OpError
+	for errors.As(err, &op) && op.Op == "readfrom" { // which has errors of both ends
+		err = op.Err
+	}
+	if errors.As(err, &op) {
+		return op.Op == "write"
+	}
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // json answers with a document.

@@ -132,16 +132,16 @@ func (h *Handler) appendUpload(w http.ResponseWriter, r *http.Request, t target,
 		}
 		want, a = d, d.Algorithm()
 	}
+	s := h.sessions.take(t.ref, a) // first: a backend may look at the size but once
+	if s == nil {
+		return &Error{Code: BlobUploadInvalid, Status: http.StatusConflict, Message: "another request is writing to this upload"}
+	}
+	defer h.sessions.release(t.ref, s)
 	up, err := h.b.Uploads.Resume(r.Context(), t.repository, t.ref)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
-	s := h.sessions.take(t.ref, a)
-	if s == nil {
-		return &Error{Code: BlobUploadInvalid, Status: http.StatusConflict, Message: "another request is writing to this upload"}
-	}
-	defer h.sessions.release(t.ref, s)
 	length, err := chunk(r, up.Size())
 	if err != nil {
 		progress(w, t.repository, t.ref, a, up.Size())
