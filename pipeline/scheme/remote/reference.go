@@ -49,6 +49,9 @@ func ParseReference(host, path string) (Reference, error) {
 		return r, pipeline.Usage("registry://%s%s names no image; write registry://HOST/REPOSITORY[:TAG], as in registry://docker.io/library/busybox", host, path)
 	}
 	if !hostPattern.MatchString(host) {
+		if host == "https:" || host == "http:" {
+			return r, pipeline.Usage("registry://%s//%s: leave out %s//, as in registry://docker.io/library/busybox; HTTP is asked for with --insecure", host, strings.TrimLeft(path, "/"), host)
+		}
 		return r, pipeline.Usage("registry host %q is not a host name or address with an optional port", host)
 	}
 	name, dgst, hasDigest := strings.Cut(path, "@")

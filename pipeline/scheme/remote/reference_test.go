@@ -132,3 +132,10 @@ func FuzzReference(f *testing.F) {
 		}
 	})
 }
+
+// What is pasted from a browser is told how to be written.
+func TestURLInAURIIsExplained(t *testing.T) {
+	t.Parallel()
+	_, err := pipeline.Schemes{remote.Scheme(remote.Config{})}.Source("registry://https://registry.example/app:1")
+	wantError(t, err, "leave out https://")
+}
