@@ -96,7 +96,7 @@ func (p *program) reading(cmd *cobra.Command, from string, do func(pipeline.Sour
 		return err
 	}
 	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
-	src, err := builtin.Schemes(places, p.extra...).Source(from)
+	src, err := p.schemes(places).Source(from)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func (p *program) completeEnds(_ *cobra.Command, args []string, typed string) ([
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var out []cobra.Completion
-	for _, s := range builtin.Schemes(builtin.Config{}, p.extra...) {
+	for _, s := range p.schemes(builtin.Config{}) {
 		if source := len(args) == 0; source && s.Source == nil || !source && s.Sink == nil {
 			continue
 		}

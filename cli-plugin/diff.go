@@ -117,7 +117,7 @@ func (p *program) compared(places builtin.Config, uri string) (in compare.Input,
 		return in, err
 	}
 	in.Name, in.Once, in.Far = loc.String(), isStandardStream(loc) || isPipe(loc), loc.Scheme == "registry"
-	in.Source, err = builtin.Schemes(places, p.extra...).Source(uri)
+	in.Source, err = p.schemes(places).Source(uri)
 	return in, err
 }
 

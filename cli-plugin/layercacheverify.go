@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/occystrap/occystrap/pipeline"
-	"github.com/occystrap/occystrap/pipeline/builtin"
 	"github.com/occystrap/occystrap/pipeline/layercache"
 )
 
@@ -105,7 +104,7 @@ func (p *program) askRepository(ctx context.Context, cmd *cobra.Command, reposit
 		return err
 	}
 	places.Remote.Compression = "" // it is asked for layers as they are
-	sink, err := builtin.Schemes(places, p.extra...).Sink(uri)
+	sink, err := p.schemes(places).Sink(uri)
 	if err != nil {
 		return err
 	}

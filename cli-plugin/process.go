@@ -26,9 +26,9 @@ func (p *program) processCommand() *cobra.Command {
 		Long: `Move an image from SOURCE to DESTINATION through filters.
 
 SOURCE and DESTINATION are URIs, as registry://HOST/NAME[:TAG|@DIGEST],
-tar://FILE, dir://DIR or docker://NAME[:TAG], each with options as in
-?key=value&key=value; the command uris lists them. The first filter sees the
-image first; the command filters lists them.`,
+tar://FILE, dir://DIR, docker://NAME[:TAG] or containerd://NAME[:TAG], each with
+options as in ?key=value&key=value; the command uris lists them. The first filter
+sees the image first; the command filters lists them.`,
 		Example: `  occystrap process registry://docker.io/library/busybox:latest tar://busybox.tar
   occystrap process docker://app:1 registry://registry.example/app:1 -f normalize-timestamps
   occystrap process tar://in.tar tar://out.tar -f 'exclude:pattern=**/.git/**,**/*.pyc'
@@ -87,11 +87,11 @@ func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o 
 	if err != nil {
 		return done, err
 	}
-	schemes := builtin.Schemes(places, p.extra...)
+	schemes := p.schemes(places)
 	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
 	opts.Referrers = o.referrers
 	opts.Provenance = pipeline.Provenance{Mode: pipeline.ProvenanceMode(o.provenance.value), Version: p.build().Version}
-	filters, err := o.chain.filters(builtin.Filters(places, p.extra...).Noting(func(f pipeline.FilterOutline) {
+	filters, err := o.chain.filters(builtin.Filters(places, p.further(show.event)...).Noting(func(f pipeline.FilterOutline) {
 		opts.Provenance.Filters = append(opts.Provenance.Filters, f)
 	}))
 	if err != nil {

@@ -39,10 +39,12 @@ func TestTheReferenceNamesEverything(t *testing.T) {
 	}
 	below(root, "`")
 	named("variable", configVariable)
+	named("variable", containerdAddress)
+	named("variable", containerdNamespace)
 	for _, variable := range environment {
 		named("variable", variable)
 	}
-	for _, s := range builtin.Schemes(builtin.Config{}) {
+	for _, s := range (&program{}).schemes(builtin.Config{}) {
 		named("scheme", s.Name+"://")
 		for _, o := range s.Options {
 			named("option of "+s.Name, "`"+o.Name+"`")
@@ -76,7 +78,7 @@ func TestTheReadmeListsCommandsSchemesAndFilters(t *testing.T) {
 			listed("command", "commands/"+c.Name()+".md")
 		}
 	}
-	for _, s := range builtin.Schemes(builtin.Config{}) {
+	for _, s := range (&program{}).schemes(builtin.Config{}) {
 		listed("scheme", "`"+s.Name+"://")
 	}
 	for _, k := range builtin.Filters(builtin.Config{}) {

@@ -1,6 +1,8 @@
 package cliplugin
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -12,7 +14,27 @@ import (
 	"github.com/occystrap/occystrap/pipeline/scheme/overlay"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
+	"github.com/occystrap/occystrap/plugin/content"
 )
+
+// Variables that say where containerd is, as to ctr and nerdctl.
+const (
+	containerdAddress   = "CONTAINERD_ADDRESS"
+	containerdNamespace = "CONTAINERD_NAMESPACE"
+)
+
+// further are the schemes beyond those of pipeline/builtin: containerd's, and
+// those that Main was given.
+func (p *program) further(events pipeline.Events) []pipeline.Scheme {
+	return append([]pipeline.Scheme{content.Scheme(content.Config{
+		Address: os.Getenv(containerdAddress), Namespace: os.Getenv(containerdNamespace), Events: events,
+	})}, p.extra...)
+}
+
+// schemes are all places that images can live in.
+func (p *program) schemes(places builtin.Config) pipeline.Schemes {
+	return builtin.Schemes(places, p.further(places.Tarball.Events)...)
+}
 
 // places set up the schemes as the options say. Nothing is opened or dialled
 // yet.

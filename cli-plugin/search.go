@@ -121,7 +121,7 @@ func (p *program) look(ctx context.Context, cmd *cobra.Command, show display, o 
 	if err != nil {
 		return err
 	}
-	src, err := builtin.Schemes(places, p.extra...).Source(from)
+	src, err := p.schemes(places).Source(from)
 	if err != nil {
 		return err
 	}

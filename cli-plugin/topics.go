@@ -20,7 +20,7 @@ func (p *program) topics() []*cobra.Command {
 	for _, k := range builtin.Filters(builtin.Config{}) {
 		entry(&filters, k.Name, k.Help, k.Options, false)
 	}
-	for _, s := range builtin.Schemes(builtin.Config{}, p.extra...) {
+	for _, s := range p.schemes(builtin.Config{}) {
 		entry(&uris, s.Name+"://", ends(s.Source != nil, s.Sink != nil), s.Options, true)
 	}
 	topics := []*cobra.Command{
@@ -62,7 +62,7 @@ or output.
 // placeNames lists the schemes, for a sentence.
 func (p *program) placeNames() string {
 	var names []string
-	for _, s := range builtin.Schemes(builtin.Config{}, p.extra...) {
+	for _, s := range p.schemes(builtin.Config{}) {
 		names = append(names, s.Name+"://")
 	}
 	last := len(names) - 1

@@ -42,9 +42,10 @@ func filterCases(t testing.TB) map[string][]string {
 // sources hold the fixture, put there without us where another program can.
 func sources() map[string]place {
 	from := map[string]place{
-		"registry": {uri: func(t testing.TB) string { return registryURI(push(t, layered(t))) }},
-		"tar":      {uri: func(t testing.TB) string { return "tar://" + layered(t).archive(t, "fixture.test/x:1") }},
-		"dir":      {uri: func(t testing.TB) string { return directory(t, "") }},
+		"registry":   {uri: func(t testing.TB) string { return registryURI(push(t, layered(t))) }},
+		"tar":        {uri: func(t testing.TB) string { return "tar://" + layered(t).archive(t, "fixture.test/x:1") }},
+		"containerd": {uri: imported},
+		"dir":        {uri: func(t testing.TB) string { return directory(t, "") }},
 		"layout": {uri: func(t testing.TB) string {
 			dir := t.TempDir()
 			skopeo(t, "copy", "oci-archive:"+layered(t).archive(t, "fixture.test/x:1"), "oci:"+dir+":1")
@@ -98,6 +99,7 @@ func sinks() map[string]place {
 	to := archiveSinks()
 	maps.Copy(to, directorySinks())
 	to["mounts"] = mountsSink()
+	to["containerd"] = containerd()
 	to["registry"] = place{
 		uri: func(t testing.TB) string { return registryURI(repository(t)) },
 		judge: func(t testing.TB, uri string) {

@@ -2,6 +2,7 @@ package pipelinetest
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -175,7 +176,11 @@ func (end End) opensAgain(t *testing.T) {
 
 // failedRun runs an image whose second layer is damaged.
 func (end End) failedRun(t *testing.T) {
-	src := sample(t, pipeline.Gzip)
+	// A place that many share may hold the layers of the sample already.
+	s := NewStore()
+	src := s.Source(s.Image(t, Image{Compression: pipeline.Gzip, Layers: [][]byte{
+		Tar(t, File{Name: "good", Body: rand.Text()}), Tar(t, File{Name: "bad", Body: rand.Text()}),
+	}}), suiteName)
 	m := manifestOf(t, src)
 	src.Store.Corrupt(m.Layers[1].Digest, []byte("damaged"))
 	dst, reopen := end.Sink(t)
