@@ -260,7 +260,7 @@ func TestFlattenBoundsDirectoriesThatNoEntryNames(t *testing.T) {
 	deep := strings.Repeat("d/", 300) + "f"
 	layers := [][]byte{tarOf(t, file(deep, "")), tarOf(t, file("a", ""))}
 	for entries, fits := range map[int64]bool{100: false, 1000: true} {
-		_, _, err := flattened(t, layers, 0, pipeline.Options{Query: pipeline.Query{Limits: pipeline.Limits{Entries: entries}}})
+		_, err := flattened(t, layers, 0, pipeline.Options{Query: pipeline.Query{Limits: pipeline.Limits{Entries: entries}}})
 		if fits != (err == nil) || err != nil && !errors.Is(err, pipeline.ErrLimit) {
 			t.Errorf("with %d entries: %v", entries, err)
 		}

@@ -129,8 +129,8 @@ func attributes(path string) (out string) {
 }
 
 // flattened are the plain layers of an image after flatten, above a base of so many
-// layers, and the published manifest.
-func flattened(t testing.TB, layers [][]byte, base int, o pipeline.Options) (out [][]byte, m pipeline.Manifest, err error) {
+// layers.
+func flattened(t testing.TB, layers [][]byte, base int, o pipeline.Options) (out [][]byte, err error) {
 	t.Helper()
 	store := pipelinetest.NewStore()
 	img := store.Image(t, pipelinetest.Image{Layers: layers})
@@ -143,12 +143,12 @@ func flattened(t testing.TB, layers [][]byte, base int, o pipeline.Options) (out
 	}
 	sink := pipelinetest.NewSink()
 	if _, err := pipeline.Run(t.Context(), store.Source(img, "app:1"), []pipeline.Filter{newFilter(t, d, spec)}, sink, o); err != nil {
-		return nil, m, err
+		return nil, err
 	}
 	if left, err := os.ReadDir(d.TempDir); err != nil || len(left) > 0 {
 		t.Errorf("temporary files left behind: %v (%v)", left, err)
 	}
-	m = sink.Published[0]
+	m := sink.Published[0]
 	var im ocispec.Manifest
 	if err := json.Unmarshal(m.Raw, &im); err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func flattened(t testing.TB, layers [][]byte, base int, o pipeline.Options) (out
 	for _, l := range im.Layers {
 		out = append(out, sink.Store.Bytes(l.Digest))
 	}
-	return out, m, nil
+	return out, nil
 }
 
 // wantSameFiles flattens layers, whole and above each of them.
@@ -171,7 +171,7 @@ func wantSameFiles(t testing.TB, layers ...[]byte) {
 // wantFiles flattens layers above a base and compares what is then unpacked.
 func wantFiles(t testing.TB, want []string, werr error, base int, layers [][]byte) {
 	t.Helper()
-	out, _, err := flattened(t, layers, base, pipeline.Options{})
+	out, err := flattened(t, layers, base, pipeline.Options{})
 	if werr != nil {
 		if err == nil && len(out) < len(layers) {
 			t.Errorf("above %d layers: flattened what cannot be unpacked: %v", base, werr)

@@ -48,7 +48,7 @@ func TestAttributesOfDirectoriesAreNotKept(t *testing.T) { //nolint:paralleltest
 		l = append(l, xattr(directory(fmt.Sprint(i)), "user.large", strings.Repeat("x", size)))
 	}
 	f := layerFile(t, l...)
-	l = nil
+	clear(l)
 	d, err := os.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

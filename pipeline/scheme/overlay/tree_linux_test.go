@@ -71,7 +71,8 @@ func difficult() map[string][]layer {
 		"attributes of the top":          {{attributed(pipelinetest.File{Name: "./", Type: tar.TypeDir, Mode: 0o755}, "user.a", "1")}, {file("x", "1")}, {{Name: "./", Type: tar.TypeDir, Mode: 0o711}}},
 		"default ACL of a lower layer": {
 			{attributed(folder("d", 0o755), "system.posix_acl_default", "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff"), file("d/f", "1")},
-			{file("d/g", "1"), folder("d/h", 0o777), file("d/implied/i", "2"), {Name: "d/pipe", Type: tar.TypeFifo, Mode: 0o622}}, {file("d/h/j", "2")},
+			{file("d/g", "1"), folder("d/h", 0o777), file("d/implied/i", "2"), {Name: "d/pipe", Type: tar.TypeFifo, Mode: 0o622}},
+			{file("d/h/j", "2")},
 		},
 		"hard links in a layer":           {{file("a", "1"), hardlink("d/b", "a")}, {file("a", "2")}},
 		"hard link to a lower layer":      {{folder("d", 0o711), rich, file("d/a", "1")}, {hardlink("b", "d/a"), hardlink("c", "b"), hardlink("su", "bin/su")}},

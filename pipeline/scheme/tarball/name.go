@@ -5,8 +5,9 @@ import (
 	"path"
 	"strings"
 
-	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
 )
 
 // linkTarget is the member that a link points at. A hard link's target is
