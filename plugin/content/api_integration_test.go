@@ -29,6 +29,9 @@ func TestBlobsComeByFileAndByContainerd(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	if err := s.takeLease(ctx); err != nil {
+		t.Fatal(err)
+	}
 	raw := bytes.Repeat([]byte(rand.Text()), 1<<17) // several messages
 	desc := ocispec.Descriptor{Digest: digest.FromBytes(raw), Size: int64(len(raw))}
 	if err := s.put(ctx, desc, raw); err != nil {

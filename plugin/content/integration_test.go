@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -307,6 +308,11 @@ func TestMissingImageNamesOthers(t *testing.T) {
 		if err := r.read(t, uri, pipeline.Query{}); !errors.Is(err, pipeline.ErrNotFound) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error is %v; want %q", uri, err, want)
 		}
+	}
+	spaces, err := r.NamespaceService().List(r.ctx)
+	must(t, err)
+	if slices.Contains(spaces, "occystrap-none") {
+		t.Error("to look into a namespace has made it")
 	}
 	for _, ref := range []string{desc.Digest.String(), r.name + "@" + desc.Digest.String(), strings.TrimSuffix(r.name, ":1") + "@" + desc.Digest.String()} {
 		must(t, r.read(t, r.uri(ref), pipeline.Query{}))

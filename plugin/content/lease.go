@@ -43,6 +43,9 @@ func (s *store) takeLease(ctx context.Context) error {
 // dropLease ends the lease: what no image reaches is then collected, with
 // collect before it returns.
 func (s *store) dropLease(ctx context.Context, collect bool) error {
+	if s.lease.ID == "" {
+		return nil
+	}
 	var opts []leases.DeleteOpt
 	if collect {
 		opts = append(opts, leases.SynchronousDelete)

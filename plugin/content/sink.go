@@ -42,7 +42,11 @@ var (
 
 // begin connects, once.
 func (s *sink) begin(ctx context.Context) error {
-	s.open.Do(func() { s.store, s.opened = s.at.connect(ctx) })
+	s.open.Do(func() {
+		if s.store, s.opened = s.at.connect(ctx); s.opened == nil {
+			s.opened = s.store.takeLease(ctx)
+		}
+	})
 	return s.opened
 }
 

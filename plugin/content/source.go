@@ -42,6 +42,9 @@ func (s *source) open(ctx context.Context, st *store, q pipeline.Query) (pipelin
 	if err != nil {
 		return nil, err
 	}
+	if err := st.takeLease(ctx); err != nil {
+		return nil, err
+	}
 	if err := st.protect(ctx, root.Desc.Digest); err != nil {
 		return nil, err
 	}

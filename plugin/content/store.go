@@ -21,14 +21,15 @@ const (
 	tidyTimeout = time.Minute
 )
 
-// A store is a namespace of containerd that answered, with a lease.
+// A store is a namespace of containerd that answered. A lease makes the
+// namespace, if it is not there: who reads takes none before an image is found.
 type store struct {
 	place
 	cli   *client.Client
-	lease leases.Lease
+	lease leases.Lease // takeLease sets it
 }
 
-// connect reaches containerd and takes a lease. The caller closes the store.
+// connect reaches containerd. The caller closes the store.
 func (p place) connect(ctx context.Context) (*store, error) {
 	// The client dials when it is first used, and tells less of what went wrong.
 	dialer := net.Dialer{Timeout: dialTimeout}
@@ -43,16 +44,17 @@ func (p place) connect(ctx context.Context) (*store, error) {
 	if err != nil {
 		return nil, p.unreachable(err)
 	}
-	s := &store{place: p, cli: cli}
-	if err := s.takeLease(ctx); err != nil {
-		return nil, errors.Join(err, cli.Close())
-	}
-	return s, nil
+	return &store{place: p, cli: cli}, nil
 }
 
-// in is a context for requests in the namespace, under the lease.
+// in is a context for requests in the namespace, under the lease if there is
+// one.
 func (s *store) in(ctx context.Context) context.Context {
-	return leases.WithLease(namespaces.WithNamespace(ctx, s.namespace), s.lease.ID)
+	ctx = namespaces.WithNamespace(ctx, s.namespace)
+	if s.lease.ID == "" {
+		return ctx
+	}
+	return leases.WithLease(ctx, s.lease.ID)
 }
 
 func (s *store) blobs() storing.Store { return s.cli.ContentStore() }
