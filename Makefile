@@ -47,7 +47,7 @@ test: ## run all tests: unit tests, then integration tests against real daemons
 	@[ -n '$(RACE)' ] || echo 'Without the race detector: there is no C compiler.'
 	@status=0; \
 	contrib/testenv/up.sh || status=1; \
-	$(GO) test $(RACE) ./... || status=1; \
+	$(GO) test $(RACE) -timeout 30m ./... || status=1; \
 	$(GO) test -tags purego ./pipeline/internal/deflate || status=1; \
 	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) test -tags integration -timeout 40m ./... || status=1; \
 	exit $$status
