@@ -5,6 +5,7 @@ package integration
 import (
 	"maps"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -14,7 +15,14 @@ type place struct {
 	uri func(t testing.TB) string
 	// judge lets other programs look at what was written to uri.
 	judge func(t testing.TB, uri string)
+	// turn is held by whoever uses the place, where two at once would be in each
+	// other's way; nil: nobody is.
+	turn *sync.Mutex
 }
+
+// environment is one with the PATH that Docker adds where an image has none, and
+// ctr only where it has no environment at all.
+const environment = "env=PATH=/bin:/usr/bin,env=OCCYSTRAP=1"
 
 // filterCases are the filters, each with values that every image passes.
 func filterCases(t testing.TB) map[string][]string {
@@ -25,7 +33,7 @@ func filterCases(t testing.TB) map[string][]string {
 		"search":               {"search:pattern=no-such-file"},
 		"inspect":              {"inspect:file=" + filepath.Join(t.TempDir(), "inspect.jsonl")},
 		"deny":                 {"deny:pattern=no-such-file,secrets=true"},
-		"config":               {"config:env=OCCYSTRAP=1,label=a=b,workdir=/opt"},
+		"config":               {"config:" + environment + ",label=a=b,workdir=/opt"},
 		"platforms":            {"platforms:only=linux/amd64"},
 		"attestations":         {"attestations:mode=none"},
 		"recompress":           {"recompress:gzip,level=9"},
@@ -34,7 +42,7 @@ func filterCases(t testing.TB) map[string][]string {
 		"flatten above base":   {"exclude:pattern=cache/*.tmp", "flatten:base=tar://" + busyboxArchive},
 		"all": {
 			"search:pattern=no-such-file", "exclude:pattern=cache/*.tmp", "normalize-timestamps:ts=" + changedTime,
-			"config:env=OCCYSTRAP=1", "deny:secrets=true",
+			"config:" + environment, "deny:secrets=true",
 		},
 	}
 }
@@ -68,8 +76,7 @@ func directory(t testing.TB, options string) string {
 
 // TestEverySourceSinkAndFilter: whatever comes from wherever, through any filter,
 // is a good image to us and to others, and the same one for any parallelism.
-func TestEverySourceSinkAndFilter(t *testing.T) {
-	t.Parallel()
+func TestEverySourceSinkAndFilter(t *testing.T) { //nolint:tparallel // not beside tests that have the same images in the daemons: see turns
 	for name, from := range sources() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +87,10 @@ func TestEverySourceSinkAndFilter(t *testing.T) {
 					for name, filters := range filterCases(t) {
 						t.Run(name, func(t *testing.T) {
 							t.Parallel()
+							if to.turn != nil {
+								to.turn.Lock()
+								t.Cleanup(to.turn.Unlock) // after the clean-ups to come
+							}
 							one, many := to.uri(t), to.uri(t)
 							first, second := processAs(t, source, one, "1", filters), processAs(t, source, many, "8", filters)
 							if first != second {
@@ -93,6 +104,17 @@ func TestEverySourceSinkAndFilter(t *testing.T) {
 		})
 	}
 }
+
+// turns keep apart those who load into one daemon and remove from it again: most
+// filters leave the fixture as it is, so all of them have one image there, by
+// many names, and daemons lose names when others of the image come and go.
+var turns = func() map[string]*sync.Mutex {
+	all := map[string]*sync.Mutex{}
+	for _, e := range engines {
+		all[e.name] = &sync.Mutex{}
+	}
+	return all
+}()
 
 // sinks are the destinations of the matrix.
 func sinks() map[string]place {
@@ -112,7 +134,7 @@ func sinks() map[string]place {
 		judge: judgeBundle,
 	}
 	for _, e := range engines {
-		to[e.name] = place{uri: func(t testing.TB) string { return e.uri(t, e.image(t)) }, judge: e.judge}
+		to[e.name] = place{uri: func(t testing.TB) string { return e.uri(t, e.image(t)) }, judge: e.judge, turn: turns[e.name]}
 	}
 	return to
 }
