@@ -145,7 +145,7 @@ func (s *stored) close() (ocispec.Descriptor, digest.Digest, error) {
 
 // openPlain opens a layer's plain tar for a second pass.
 func openPlain(ctx context.Context, l Layer) (io.ReadCloser, error) {
-	if l.Foreign == ForeignKeep || l.Foreign == ForeignSkip {
+	if l.Foreign.unread() {
 		return nil, fmt.Errorf("foreign layer %s: %w", l.Blob.Digest, ErrNotFound)
 	}
 	raw, err := l.Open(ctx)

@@ -15,7 +15,7 @@ import (
 
 // layer runs one layer, again while an end fails in a way that may pass.
 func (r *run) layer(ctx context.Context, seq int, l Layer) (*outcome, error) {
-	if l.Foreign == ForeignKeep || l.Foreign == ForeignSkip {
+	if l.Foreign.unread() {
 		return r.foreign(seq, l), nil
 	}
 	for try := 0; ; try++ {

@@ -28,11 +28,6 @@ const (
 	MissingFail  Missing = "fail"
 )
 
-// ParseMissing reads the value of --missing.
-func ParseMissing(s string) (Missing, error) {
-	return oneOf("--missing", s, MissingPrune, MissingFetch, MissingFail)
-}
-
 // Foreign says what happens to a layer that its manifest lists with URLs
 // (image-spec, descriptor.md: urls), as Windows base layers are.
 type Foreign string
@@ -44,10 +39,9 @@ const (
 	ForeignSkip  Foreign = "skip"  // leave it out of the image
 )
 
-// ParseForeign reads the value of --foreign.
-func ParseForeign(s string) (Foreign, error) {
-	return oneOf("--foreign", s, ForeignKeep, ForeignFetch, ForeignSkip)
-}
+// unread: a layer of this policy is kept elsewhere by its URLs, or skipped, and
+// never read.
+func (f Foreign) unread() bool { return f == ForeignKeep || f == ForeignSkip }
 
 // Attestations says what happens to the attestations of an image whose digest
 // changed. Those of an unchanged image travel with it, but for

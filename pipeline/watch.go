@@ -70,9 +70,11 @@ type ImageLayer struct {
 	Blob ocispec.Descriptor
 	// Foreign is what happens to a layer with URLs; "" for an ordinary one.
 	Foreign Foreign
-	// Unread: it is kept elsewhere by its URLs, or skipped, and never read.
-	Unread bool
 }
+
+// Unread says that the layer is kept elsewhere by its URLs, or skipped, and never
+// read.
+func (l ImageLayer) Unread() bool { return l.Foreign.unread() }
 
 // watchImages tells the watchers of the images, once.
 func (r *run) watchImages(manifests []Manifest) error {
@@ -94,7 +96,7 @@ func (r *run) watchImages(manifests []Manifest) error {
 
 // watchDone tells the watchers that a layer has been read.
 func (r *run) watchDone(l Layer, o *outcome, err error) error {
-	if l.Role == Opaque || l.Foreign == ForeignKeep || l.Foreign == ForeignSkip {
+	if l.Role == Opaque || l.Foreign.unread() {
 		return nil
 	}
 	seen := LayerSeen{ID: LayerID{keyOf(l, r.below)}, Err: err}
@@ -153,7 +155,7 @@ func (r *run) imageLayers(manifests []Manifest) (images []ImageLayers, err error
 func (r *run) imageLayer(of digest.Digest, layers []ocispec.Descriptor, i int) ImageLayer {
 	foreign := foreignPolicy(layers[i], r.opts.Query)
 	id := r.useOf(of, layers, i, FileSystem)
-	return ImageLayer{ID: LayerID{id}, Blob: layers[i], Foreign: foreign, Unread: foreign == ForeignKeep || foreign == ForeignSkip}
+	return ImageLayer{ID: LayerID{id}, Blob: layers[i], Foreign: foreign}
 }
 
 // namesOf are the names of all manifests: their own and those of what lists

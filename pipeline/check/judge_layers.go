@@ -55,7 +55,7 @@ func (c *checker) idsOf(i *image) []pipeline.LayerID {
 			for n < len(ids) && i.manifest.Layers[n].Digest != l.Blob.Digest {
 				n++
 			}
-			if n < len(ids) && !l.Unread {
+			if n < len(ids) && !l.Unread() {
 				ids[n] = l.ID
 			}
 			n++

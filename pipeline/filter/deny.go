@@ -123,7 +123,7 @@ func (d *deny) Images(images []pipeline.ImageLayers) error {
 	return nil
 }
 
-func unjudged(l pipeline.ImageLayer) bool { return l.Unread && l.Foreign != pipeline.ForeignSkip }
+func unjudged(l pipeline.ImageLayer) bool { return l.Unread() && l.Foreign != pipeline.ForeignSkip }
 
 func (d *deny) judgesFiles() bool { return len(d.patterns.list) > 0 || d.maxSize > 0 || d.secrets }
 

@@ -70,7 +70,7 @@ func (t *timeline) advance() error {
 		}
 		for ; t.layer < len(image.Layers); t.layer++ {
 			l := image.Layers[t.layer]
-			if l.Unread {
+			if l.Unread() {
 				t.summary.Elsewhere++
 				continue
 			}
