@@ -51,6 +51,23 @@ func (v *verified) Read(p []byte) (int, error) {
 
 func (v *verified) Close() error { return v.rc.Close() }
 
+// Named returns rc with errors that say what was read: which file, or which
+// member of which archive. io.EOF stays what it is. Close closes rc.
+func Named(rc io.ReadCloser, what string) io.ReadCloser { return &named{rc, what} }
+
+type named struct {
+	io.ReadCloser
+	what string
+}
+
+func (n *named) Read(p []byte) (int, error) {
+	c, err := n.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s: %w", n.what, err)
+	}
+	return c, err
+}
+
 // openForeign opens a foreign layer from content if it is there after all, else
 // from the first of its URLs that answers.
 func openForeign(ctx context.Context, content Content, desc ocispec.Descriptor, q Query) (io.ReadCloser, error) {

@@ -36,7 +36,7 @@ var floors = [][]string{
 // siblings are the arrows that are allowed on one floor.
 var siblings = map[string][]string{
 	"pipeline/internal/codec":   {"pipeline/internal/deflate", "pipeline/internal/pgzip"},
-	"pipeline/internal/rootfs":  {"pipeline/internal/layerpath"},
+	"pipeline/internal/rootfs":  {"pipeline/internal/layerpath", "pipeline/tarstream"},
 	"pipeline/internal/staging": {"pipeline/internal/rootfs", "pipeline/internal/filelock"},
 	"pipeline/scheme/daemon":    {"pipeline/scheme/tarball"},
 	"pipeline/scheme/bundle":    {"pipeline/scheme/dir"},

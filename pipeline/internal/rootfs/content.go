@@ -3,7 +3,6 @@
 package rootfs
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -11,10 +10,11 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
 const (
@@ -37,7 +37,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return 
 func (t *Tree) fill(ctx context.Context, i item, fd int) (err error) {
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
 	switch {
-	case sparse(i.Header):
+	case tarstream.Sparse(i.Header):
 		err = t.fillSparse(ctx, i, fd)
 	case i.Size > bufferSize:
 		err = copyRange(ctx, i, fd)
@@ -107,18 +107,6 @@ func writeAll(fd int, p []byte) error {
 		p = p[n:]
 	}
 	return nil
-}
-
-func sparse(h *tar.Header) bool {
-	if h.Typeflag == tar.TypeGNUSparse {
-		return true
-	}
-	for k := range h.PAXRecords {
-		if strings.HasPrefix(k, "GNU.sparse.") {
-			return true
-		}
-	}
-	return false
 }
 
 // fillSparse leaves holes where a sparse file has zeros. A few bytes of layer may

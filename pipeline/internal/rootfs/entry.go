@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/occystrap/occystrap/pipeline/internal/layerpath"
+	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
 // entry is the second pass over a layer: it makes what the layer brings.
@@ -97,7 +98,7 @@ func (t *Tree) file(ctx context.Context, i item, name string) error {
 	if t.at().inherits {
 		handle{fd: fd}.disinherit()
 	}
-	if sparse(i.Header) {
+	if tarstream.Sparse(i.Header) {
 		return t.fill(ctx, i, fd)
 	}
 	t.group.Go(func() error {

@@ -83,7 +83,7 @@ func (f *folder) verified(name string, desc ocispec.Descriptor) (io.ReadCloser, 
 	if desc.Size <= 0 {
 		desc.Size = size
 	}
-	return &named{pipeline.Verified(file, desc), f.what + ": " + name}, nil
+	return pipeline.Named(pipeline.Verified(file, desc), f.what+": "+name), nil
 }
 
 // hash computes a file's digest.
@@ -111,18 +111,4 @@ func (p *patient) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.r.Read(b)
-}
-
-// named says in errors which file was read.
-type named struct {
-	io.ReadCloser
-	what string
-}
-
-func (n *named) Read(p []byte) (int, error) {
-	c, err := n.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%s: %w", n.what, err)
-	}
-	return c, err
 }

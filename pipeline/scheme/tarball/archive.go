@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
+	"github.com/occystrap/occystrap/pipeline/tarstream"
 )
 
 const (
@@ -85,7 +85,7 @@ func (a *archive) member(h *tar.Header) (*member, error) {
 	m := &member{name: name, size: h.Size}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		if sparse(h) {
+		if tarstream.Sparse(h) {
 			return nil, fmt.Errorf("%s is stored as a sparse file, which no tool writes into an image archive; pack it again without --sparse", name)
 		}
 		return m, nil
@@ -95,18 +95,6 @@ func (a *archive) member(h *tar.Header) (*member, error) {
 		return m, err
 	}
 	return nil, nil
-}
-
-func sparse(h *tar.Header) bool {
-	if h.Typeflag == tar.TypeGNUSparse {
-		return true
-	}
-	for k := range h.PAXRecords {
-		if strings.HasPrefix(k, "GNU.sparse.") {
-			return true
-		}
-	}
-	return false
 }
 
 // add makes a member known. A name may come twice where both are the same; two

@@ -2,7 +2,6 @@ package tarball
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -73,21 +72,7 @@ func (a *archive) verified(ctx context.Context, m *member, d digest.Digest) io.R
 	if a.own && m.sum == d {
 		want.Digest = ""
 	}
-	return &named{pipeline.Verified(io.NopCloser(a.open(ctx, m)), want), a.what + ": " + m.name}
-}
-
-// named says in errors which member of which archive was read.
-type named struct {
-	io.ReadCloser
-	what string
-}
-
-func (n *named) Read(p []byte) (int, error) {
-	c, err := n.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%s: %w", n.what, err)
-	}
-	return c, err
+	return pipeline.Named(pipeline.Verified(io.NopCloser(a.open(ctx, m)), want), a.what+": "+m.name)
 }
 
 // find returns the member that holds a blob of the size that is promised.
