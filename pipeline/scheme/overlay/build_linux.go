@@ -140,17 +140,7 @@ func (b *build) mounted(upper *os.File, do func() error) error {
 		return err
 	}
 	defer work.Close()
-	mount, err := b.mounter.mount(stack{lowers: b.lowers, upper: upper, work: work, scratch: true})
-	if err != nil {
-		return err
-	}
-	defer mount.Close()
-	in, err := top(mount)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return b.enter(in, do)
+	return b.mounter.inside(stack{lowers: b.lowers, upper: upper, work: work, scratch: true}, func(in *os.File) error { return b.enter(in, do) })
 }
 
 // enter does something in an open directory that shows the tree.

@@ -199,6 +199,21 @@ func attach(mount, at *os.File) error {
 	return nil
 }
 
+// inside mounts a stack at no place, does something in it, and lets go of it.
+func (m *mounter) inside(s stack, do func(in *os.File) error) error {
+	mount, err := m.mount(s)
+	if err != nil {
+		return err
+	}
+	defer mount.Close()
+	in, err := top(mount)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return do(in)
+}
+
 // top opens the root of a mount to work in.
 func top(mount *os.File) (*os.File, error) {
 	fd, err := unix.Openat(int(mount.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -47,16 +47,14 @@ func (m *mounter) try(w *dir.Workspace) error {
 	if err := errors.Join(touch(lower, file), unix.Mkdirat(int(lower.Fd()), folder, 0o700), touch(lower, folder+"/"+file)); err != nil {
 		return err
 	}
-	mount, err := m.mount(stack{lowers: []*os.File{lower}, upper: upper, work: work, scratch: true})
-	if err != nil {
-		return err
-	}
-	defer mount.Close()
-	in, err := top(mount)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+	return m.inside(stack{lowers: []*os.File{lower}, upper: upper, work: work, scratch: true}, func(in *os.File) error {
+		return deletes(in, file, folder)
+	})
+}
+
+// deletes deletes a file and a directory with one of the same name in it, makes
+// the directory again, and wants the files gone.
+func deletes(in *os.File, file, folder string) error {
 	fd := int(in.Fd())
 	for _, err := range []error{
 		unix.Unlinkat(fd, file, 0), unix.Unlinkat(fd, folder+"/"+file, 0),
