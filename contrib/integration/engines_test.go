@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,17 @@ var engines = []engine{
 
 // onEach runs a test for every daemon.
 func onEach(t *testing.T, test func(t *testing.T, e engine)) {
+	t.Helper()
+	onEachOf(t, engines, test)
+}
+
+// onEachDocker leaves Podman out, for what is Docker's own.
+func onEachDocker(t *testing.T, test func(t *testing.T, e engine)) {
+	t.Helper()
+	onEachOf(t, slices.DeleteFunc(slices.Clone(engines), func(e engine) bool { return e.podman }), test)
+}
+
+func onEachOf(t *testing.T, engines []engine, test func(t *testing.T, e engine)) {
 	t.Helper()
 	for _, e := range engines {
 		t.Run(e.name, func(t *testing.T) {

@@ -78,10 +78,7 @@ func TestExpandedTreeIsThatOfUmoci(t *testing.T) {
 // container that never ran.
 func TestExpandedTreeIsThatOfDockerExport(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, e engine) {
-		if e.podman {
-			t.Skip("one kind of daemon is enough for what Docker exports; podman export is of its own making")
-		}
+	onEachDocker(t, func(t *testing.T, e engine) {
 		for name, s := range samples(t) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

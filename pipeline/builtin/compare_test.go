@@ -28,7 +28,7 @@ func TestDifferencesAreThoseOfTheUnpackedTrees(t *testing.T) {
 	var trees []map[string]string
 	for _, n := range names {
 		out := t.TempDir()
-		unpack(t, images+n+".tar", "dir://"+out+"?expand=true")
+		runURIs(t, images+n+".tar", "dir://"+out+"?expand=true", pipeline.Options{})
 		trees = append(trees, listTree(t, filepath.Join(out, "manifest")))
 	}
 	for i := range names {
@@ -39,22 +39,6 @@ func TestDifferencesAreThoseOfTheUnpackedTrees(t *testing.T) {
 				t.Errorf("%s against %s: %d differences, expected %d:\n%v\n%v", names[i], names[j], len(got), len(want), got, want)
 			}
 		}
-	}
-}
-
-func unpack(t *testing.T, from, to string) {
-	t.Helper()
-	schemes := builtin.Schemes(builtin.Config{})
-	src, err := schemes.Source(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dst, err := schemes.Sink(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pipeline.Run(t.Context(), src, nil, dst, pipeline.Options{}); err != nil {
-		t.Fatal(err)
 	}
 }
 

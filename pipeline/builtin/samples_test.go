@@ -58,25 +58,28 @@ var whole = pipeline.Options{Query: pipeline.Query{Platforms: pipeline.Platforms
 // move runs an image and verifies what arrived.
 func move(t *testing.T, from, to string) {
 	t.Helper()
-	schemes := builtin.Schemes(builtin.Config{})
-	src, err := schemes.Source(from)
+	report := runURIs(t, from, to, whole)
+	src, err := builtin.Schemes(builtin.Config{}).Source(to)
 	if err != nil {
-		t.Fatal(err)
-	}
-	dst, err := schemes.Sink(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := pipeline.Run(t.Context(), src, nil, dst, whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if src, err = schemes.Source(to); err != nil {
 		t.Fatal(err)
 	}
 	if err := pipeline.Verify(t.Context(), src, report, whole); err != nil {
 		t.Error(err)
 	}
+}
+
+// runURIs runs an image from here to there.
+func runURIs(t *testing.T, from, to string, o pipeline.Options) pipeline.Report {
+	t.Helper()
+	src, err := builtin.Schemes(builtin.Config{}).Source(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := pipeline.Run(t.Context(), src, nil, sinkOf(t, to), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
 }
 
 // contents lists the diff IDs of every image's config, and the names of roots.

@@ -49,16 +49,7 @@ func TestAttributesOfDirectoriesAreNotKept(t *testing.T) { //nolint:paralleltest
 	}
 	f := layerFile(t, l...)
 	clear(l)
-	d, err := os.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	tree, err := rootfs.New(d, rootfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tree.Close()
+	tree := newTree(t, t.TempDir(), rootfs.Options{})
 	if err := tree.Apply(t.Context(), f); err != nil {
 		t.Fatal(err)
 	}

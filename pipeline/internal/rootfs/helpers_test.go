@@ -126,18 +126,25 @@ func unpack(t testing.TB, layers ...layer) (dir, left string, err error) {
 	return dir, left, err
 }
 
-func apply(t testing.TB, dir string, layers ...layer) (string, error) {
+// newTree unpacks into a directory until the test ends.
+func newTree(t testing.TB, dir string, o rootfs.Options) *rootfs.Tree {
 	t.Helper()
 	d, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
-	tree, err := rootfs.New(d, rootfs.Options{Entries: 10000, Sparse: 1 << 30})
+	t.Cleanup(func() { _ = d.Close() })
+	tree, err := rootfs.New(d, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tree.Close()
+	t.Cleanup(func() { _ = tree.Close() })
+	return tree
+}
+
+func apply(t testing.TB, dir string, layers ...layer) (string, error) {
+	t.Helper()
+	tree := newTree(t, dir, rootfs.Options{Entries: 10000, Sparse: 1 << 30})
 	for _, l := range layers {
 		if err := tree.Apply(t.Context(), layerFile(t, l...)); err != nil {
 			return "", err

@@ -22,16 +22,7 @@ import (
 func TestOpenFollowsLinksWithinTheTree(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	d, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	tree, err := rootfs.New(d, rootfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tree.Close()
+	tree := newTree(t, dir, rootfs.Options{})
 	l := layer{
 		directory("etc"), mode(directory("usr/lib"), 0o000), file("usr/lib/passwd", "inside"),
 		symlink("etc/absolute", "/usr/lib/passwd"), symlink("etc/relative", "../usr/lib/passwd"), symlink("etc/above", "../../../../usr/lib/passwd"),
@@ -67,16 +58,7 @@ func TestOpenFollowsLinksWithinTheTree(t *testing.T) {
 func TestOpenLeavesDevicesAlone(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	d, err := os.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	tree, err := rootfs.New(d, rootfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tree.Close()
+	tree := newTree(t, t.TempDir(), rootfs.Options{})
 	l := layer{symlink("link", "char")}
 	for name, kind := range map[string]byte{"char": tar.TypeChar, "block": tar.TypeBlock} {
 		l = append(l, &tar.Header{Name: name, Typeflag: kind, Mode: 0o666, Devmajor: 4000, Devminor: 1})
