@@ -51,7 +51,7 @@ if [[ -x $BIN/podman ]] && ours podman >/dev/null; then
   timeout 30 "$BIN/podman" stop --all --time 2 >/dev/null 2>&1 </dev/null 9>&- || true
 fi
 
-for name in podman docker20 containerd16 docker29-overlay2 docker29 containerd registry-auth registry; do
+for name in sshd podman docker20 containerd16 docker29-overlay2 docker29 containerd registry-auth registry; do
   begun=$(now)
   if ours "$name" >/dev/null; then
     stop "$name"

@@ -22,14 +22,22 @@ part_registry_auth() {
 
 need_registry() { needs REGISTRY_BIN; }
 
-# serve NAME YAML keeps the port of the last time, unless somebody has it now.
-serve() {
-  local name=$1 auth=$2 port
+# keep_port NAME prints the port of the last time, or another if somebody has it
+# now.
+keep_port() {
+  local name=$1 port
   port=$(cat "$ETC/$name.port" 2>/dev/null || true)
   if ! ours "$name" >/dev/null; then
     while [[ -z $port ]] || taken "$port"; do port=$((PORT_FIRST + RANDOM % PORT_SPAN)); done
     echo "$port" >"$ETC/$name.port"
   fi
+  echo "$port"
+}
+
+# serve NAME YAML runs a registry.
+serve() {
+  local name=$1 auth=$2 port
+  port=$(keep_port "$name")
   write "$ETC/$name.yml" "$(cat <<YAML
 version: 0.1
 log: {level: info, accesslog: {disabled: true}}

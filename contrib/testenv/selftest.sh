@@ -144,6 +144,14 @@ peer_umoci() {
   # umoci asks for a terminal, and a test has none.
   sed -i 's/"terminal": *true/"terminal": false/' "$work/bundle/config.json"
 }
+# Over ssh, by Docker's own way: "docker system dial-stdio" on the other side.
+peer_ssh() {
+  PATH=$OCCYSTRAP_TEST_SSH_BIN:$PATH DOCKER_HOST=$OCCYSTRAP_TEST_SSH "$OCCYSTRAP_TEST_DOCKER" version
+}
+peer_systemd() {
+  printf '[Service]\nExecStart=/bin/true\n' >"$work/selftest.service"
+  "$OCCYSTRAP_TEST_SYSTEMD_ANALYZE" verify "$work/selftest.service"
+}
 bundle_true() { "$@" --root "$work/runtime" run --bundle "$work/bundle" "selftest$$"; }
 
 peers_row() {
@@ -151,7 +159,7 @@ peers_row() {
   if [[ $(id -u) == 0 ]]; then root_only=yes; fi
   daemon=peers
   echo
-  head_row crane regctl skopeo umoci runc crun
+  head_row crane regctl skopeo umoci runc crun ssh systemd
   printf '%-18s' ''
   cell_with "${OCCYSTRAP_TEST_CRANE:-}" peer_crane
   cell_with "${OCCYSTRAP_TEST_REGCTL:-}" peer_regctl
@@ -159,6 +167,8 @@ peers_row() {
   cell_with "${root_only:+${OCCYSTRAP_TEST_UMOCI:-}}" peer_umoci
   cell_with "${root_only:+${OCCYSTRAP_TEST_RUNC:-}}" bundle_true "${OCCYSTRAP_TEST_RUNC:-}"
   cell_with "${root_only:+${OCCYSTRAP_TEST_CRUN:-}}" bundle_true "${OCCYSTRAP_TEST_CRUN:-}"
+  cell_with "${OCCYSTRAP_TEST_SSH:-}" peer_ssh
+  cell_with "${OCCYSTRAP_TEST_SYSTEMD_ANALYZE:-}" peer_systemd
   echo
 }
 
