@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"pipeline/scheme/", "pipeline/filter", "pipeline/layercache"},
 	{"pipeline/registry", "pipeline/check", "pipeline/compare", "pipeline/credential", "pipeline/pipelinetest"},
 	{"pipeline"},
-	{"pipeline/tarstream", "pipeline/internal/"},
+	{"pipeline/tarstream", "pipeline/process", "pipeline/internal/"},
 }
 
 // siblings are the arrows that are allowed on one floor.

@@ -2,7 +2,6 @@ package content
 
 import (
 	"io/fs"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -52,43 +51,6 @@ func TestOriginIsTheNamesOwnWhereItWasNoted(t *testing.T) {
 		if got := chooseOrigin(tc.own, tc.noted); got != tc.want {
 			t.Errorf("%q among %q is %q, want %q", tc.own, tc.noted, got, tc.want)
 		}
-	}
-}
-
-// Only of a process of this machine, and of this start of it, is it known that
-// it has ended.
-func TestOnlyDeadProcessesAreOutlived(t *testing.T) {
-	t.Parallel()
-	self := thisProcess()
-	if self.machine == "" {
-		t.Skip("there is no /proc")
-	}
-	cmd := exec.CommandContext(t.Context(), "sleep", "60")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	other := self
-	other.pid = cmd.Process.Pid
-	var err error
-	if other.started, err = startOf(other.pid); err != nil {
-		t.Fatal(err)
-	}
-	living := other.String()
-	before := other
-	before.started = "1"
-	away := before
-	away.machine = "another/pid:[1]"
-	for said, want := range map[string]bool{self.String(): false, living: false, before.String(): true, away.String(): false, "nonsense": false, "": false} {
-		if got := self.outlived(said); got != want {
-			t.Errorf("%q: outlived is %v", said, got)
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	if !self.outlived(living) {
-		t.Error("a process that was killed is not outlived")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+
+	"github.com/occystrap/occystrap/pipeline/process"
 )
 
 const (
@@ -22,13 +24,12 @@ const (
 func (s *store) takeLease(ctx context.Context) error {
 	ctx = namespaces.WithNamespace(ctx, s.namespace)
 	manager := s.cli.LeasesService()
-	self := thisProcess()
 	have, err := manager.List(ctx, `labels."`+ownerLabel+`"`)
 	if err != nil {
 		return s.explain(ctx, "list leases", err)
 	}
 	for _, l := range have {
-		if !self.outlived(l.Labels[ownerLabel]) {
+		if !process.Ended(l.Labels[ownerLabel]) {
 			continue
 		}
 		if err := manager.Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
@@ -36,7 +37,7 @@ func (s *store) takeLease(ctx context.Context) error {
 		}
 	}
 	s.lease, err = manager.Create(ctx, leases.WithID("occystrap-"+rand.Text()),
-		leases.WithExpiration(leaseTime), leases.WithLabel(ownerLabel, self.String()))
+		leases.WithExpiration(leaseTime), leases.WithLabel(ownerLabel, process.Name()))
 	return s.explain(ctx, "take a lease", err)
 }
 
