@@ -32,6 +32,7 @@ type jsonEvent struct {
 	Total   int64         `json:"total,omitempty"`
 	How     pipeline.How  `json:"how,omitempty"`
 	Message string        `json:"message,omitempty"`
+	Lane    *laneReport   `json:"lane,omitempty"`
 	Report  *report       `json:"report,omitempty"`
 }
 
@@ -43,6 +44,7 @@ var eventNames = map[pipeline.EventKind]string{
 	pipeline.EventPublished:  "published",
 	pipeline.EventWarning:    "warning",
 	pipeline.EventDetail:     "detail",
+	pipeline.EventLane:       "lane",
 }
 
 var _ display = (*jsonEvents)(nil)
@@ -63,10 +65,15 @@ func (j *jsonEvents) event(e pipeline.Event) {
 		}
 		j.told[e.Layer] = now
 	}
-	j.write(jsonEvent{
+	line := jsonEvent{
 		Time: now, Event: eventNames[e.Kind], Layer: e.Layer,
 		Done: e.Done, Total: e.Total, How: e.How, Message: e.Message,
-	})
+	}
+	if e.Lane != nil {
+		lane := newLaneReport(*e.Lane)
+		line.Lane = &lane
+	}
+	j.write(line)
 }
 
 func (j *jsonEvents) close() {}

@@ -35,6 +35,8 @@ func (n *notices) message(e pipeline.Event) string {
 		return shortDigest(e.Layer) + ": " + pipeline.OneLine(e.Message)
 	case e.Kind == pipeline.EventDetail && n.details:
 		return pipeline.OneLine(e.Message)
+	case e.Kind == pipeline.EventLane && n.details && e.Lane != nil:
+		return laneLine(*e.Lane)
 	case e.Kind == pipeline.EventManifest && n.details:
 		return "manifest " + pipeline.OneLine(e.Message)
 	}

@@ -25,6 +25,7 @@ type report struct {
 	Written     int64         `json:"bytesWritten"`
 	Dropped     []string      `json:"dropped,omitempty"`
 	Referrers   int           `json:"referrers,omitempty"`
+	Lanes       []laneReport  `json:"lanes,omitempty"`
 	Seconds     float64       `json:"seconds"`
 }
 
@@ -58,6 +59,9 @@ func newReport(r pipeline.Report, to string) *report {
 	for _, root := range r.Roots {
 		out.Images = append(out.Images, imageReport{Names: root.Names, Source: root.Source, Config: root.Config, Descriptor: root.Manifest})
 	}
+	for _, l := range r.Lanes {
+		out.Lanes = append(out.Lanes, newLaneReport(l))
+	}
 	for _, l := range r.Layers {
 		out.Layers = append(out.Layers, layerReport{
 			Source: l.Source, Result: l.Result,
@@ -88,6 +92,7 @@ func writeSummary(w io.Writer, r pipeline.Report, to string, table bool) {
 	if r.Referrers > 0 {
 		fmt.Fprintf(w, "what refers to it, %d in number, came along\n", r.Referrers)
 	}
+	writeDisk(w, r.Lanes)
 	layers := "layers"
 	if len(r.Layers) == 1 {
 		layers = "layer"

@@ -31,6 +31,11 @@ func (p *program) further(events pipeline.Events) []pipeline.Scheme {
 	})}, p.extra...)
 }
 
+// lanes are the ways into and out of daemons beyond those of pipeline/scheme/daemon.
+func (p *program) lanes(pipeline.Events) []daemon.Lane {
+	return nil
+}
+
 // schemes are all places that images can live in.
 func (p *program) schemes(places builtin.Config) pipeline.Schemes {
 	return builtin.Schemes(places, p.further(places.Tarball.Events)...)
@@ -73,6 +78,9 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 		},
 		Daemon: daemon.Config{
 			Client:  daemonClient(p, p.docker.Client),
+			Host:    func() string { return p.docker.DockerEndpoint().Host },
+			Connect: p.daemonAt,
+			Lanes:   p.lanes(events),
 			TempDir: o.tempDir,
 			Events:  events,
 		},

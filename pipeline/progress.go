@@ -31,6 +31,8 @@ type Event struct {
 	// How says what became of the layer (EventLayerDone).
 	How     How
 	Message string
+	// Lane is the way that an end takes (EventLane).
+	Lane *LaneReport
 }
 
 // An EventKind says what kind of thing happened.
@@ -45,6 +47,7 @@ const (
 	EventPublished                   // a root can be seen; Message names it
 	EventWarning                     // Message is for the user
 	EventDetail                      // Message is for --verbose
+	EventLane                        // an end has chosen its Lane
 )
 
 // How says which way a layer took.

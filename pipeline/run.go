@@ -21,7 +21,9 @@ func Run(ctx context.Context, src Source, filters []Filter, dst Sink, opts Optio
 	if err := choose(filters, &opts); err != nil {
 		return report, errors.Join(err, on(SinkSide, dst.Close()))
 	}
-	return inStages(ctx, src, filters, dst, opts)
+	report, err = inStages(ctx, src, filters, dst, opts)
+	report.Lanes = lanes(src, dst)
+	return report, err
 }
 
 // runChosen is Run after the filters have said what of the source comes along.
@@ -31,9 +33,15 @@ func runChosen(ctx context.Context, src Source, filters []Filter, dst Sink, opts
 		err = errors.Join(err, on(SinkSide, dst.Close()))
 		report.Duration = time.Since(start)
 	}()
-	r := newRun(filters, dst, opts)
+	use := dst
+	if d, ok := dst.(Deferred); ok {
+		if use, err = d.Chosen(ctx); err != nil {
+			return report, on(SinkSide, err)
+		}
+	}
+	r := newRun(filters, use, opts)
 	opts.Below = r.below
-	if s, ok := dst.(Limited); ok {
+	if s, ok := use.(Limited); ok {
 		if opts.Capacity, err = s.Capacity(ctx); err != nil {
 			return report, on(SinkSide, err)
 		}

@@ -52,7 +52,9 @@ type Report struct {
 	// Referrers is how many manifests came along for what they speak of; records of
 	// provenance are not counted.
 	Referrers int
-	Duration  time.Duration
+	// Lanes are the ways that the source and the sink took, where they have several.
+	Lanes    []LaneReport
+	Duration time.Duration
 }
 
 // A RootReport is one image or index that was published.

@@ -3,10 +3,8 @@ package daemon
 import (
 	"context"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"github.com/containerd/platforms"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,28 +30,6 @@ type engine struct {
 	platform ocispec.Platform
 }
 
-// meet asks the daemon at the other end of cli what it is.
-func meet(ctx context.Context, cli client.APIClient) (*engine, error) {
-	v, err := cli.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
-		return nil, explain(ctx, cli, "ask for the version", err)
-	}
-	e := &engine{cli: cli, platform: platforms.Normalize(ocispec.Platform{OS: v.Os, Architecture: v.Arch})}
-	for _, c := range v.Components {
-		e.podman = e.podman || strings.HasPrefix(c.Name, "Podman")
-	}
-	if e.podman {
-		return e, nil
-	}
-	info, err := cli.Info(ctx, client.InfoOptions{})
-	if err != nil {
-		return nil, explain(ctx, cli, "ask for its store", err)
-	}
-	// Docker's own way to tell its stores apart (moby, daemon/containerd).
-	e.indexes = slices.Contains(info.Info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"})
-	return e, nil
-}
-
 // knows says whether the daemon's API has reached a version.
 func knows(cli client.APIClient, version string) bool {
 	return versions.GreaterThanOrEqualTo(cli.ClientVersion(), version)
@@ -70,18 +46,16 @@ func connectFromEnv(context.Context) (client.APIClient, error) {
 }
 
 // connectTo connects to a host of the form that DOCKER_HOST has.
-func connectTo(host string) func(context.Context) (client.APIClient, error) {
-	return func(context.Context) (client.APIClient, error) {
-		opts := []client.Opt{client.WithHost(host), client.WithAPIVersionFromEnv()}
-		if strings.HasPrefix(host, "tcp://") {
-			opts = append([]client.Opt{client.WithTLSClientConfigFromEnv()}, opts...)
-		}
-		cli, err := client.New(opts...)
-		if err != nil {
-			return nil, pipeline.Usage("docker:// option socket does not lead to a daemon: %v", err)
-		}
-		return cli, nil
+func connectTo(host string) (client.APIClient, error) {
+	opts := []client.Opt{client.WithHost(host), client.WithAPIVersionFromEnv()}
+	if strings.HasPrefix(host, "tcp://") {
+		opts = append([]client.Opt{client.WithTLSClientConfigFromEnv()}, opts...)
 	}
+	cli, err := client.New(opts...)
+	if err != nil {
+		return nil, pipeline.Usage("%q does not lead to a daemon: %v", host, err)
+	}
+	return cli, nil
 }
 
 // socketHost reads the option socket: a path or the URL of a daemon.
@@ -95,7 +69,7 @@ func socketHost(s string) (string, error) {
 		return "unix://" + path, nil
 	}
 	if rest == "" || scheme != "unix" && scheme != "tcp" {
-		return "", pipeline.Usage("docker:// option socket is %q; it takes a path, unix://PATH or tcp://HOST:PORT (other ways, ssh among them, by DOCKER_HOST or a Docker context)", s)
+		return "", pipeline.Usage("docker:// option socket is %q; it takes a path, unix://PATH or tcp://HOST:PORT (for others, ssh among them, there are the options host and context)", s)
 	}
 	return s, nil
 }

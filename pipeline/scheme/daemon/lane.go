@@ -2,28 +2,33 @@ package daemon
 
 import (
 	"context"
-	"strings"
-
-	"github.com/moby/moby/client"
 
 	"github.com/occystrap/occystrap/pipeline"
 )
 
 // A Lane is one of several ways to get the same bytes out of a daemon, or into
-// one.
+// one. Lanes that need more than the Engine API live in plugin/ and are handed in
+// by Config.Lanes.
 type Lane interface {
 	// Name is the value of ?lane= that forces the lane.
 	Name() string
-	// Source reads the images of t; nil when the lane leads in only.
+	// Fits says whether the lane works at a daemon for a side, without changing
+	// anything there: why it is a good one in a few words ("as root, from its
+	// files"), or the reason against it, which a person reads.
+	Fits(ctx context.Context, side pipeline.Side, p *Place) (why string, err error)
+	// Source reads the images of t, which the lane fits; nil when it leads in only.
+	// Open returns Unfit when it turns out that the lane does not work.
 	Source(t Target) pipeline.Source
-	// Sink writes to the daemon of t; nil when the lane leads out only.
+	// Sink writes to the daemon of t, which the lane fits; nil when it leads out
+	// only. Where it is Limited, Capacity returns Unfit when it turns out that the
+	// lane does not work; it is asked first.
 	Sink(t Target) pipeline.Sink
 }
 
-// A Target is what a location says: a daemon, and images in it.
+// A Target is a daemon, and images in it.
 type Target struct {
-	// Connect returns a client of the daemon; the lane closes it.
-	Connect func(ctx context.Context) (client.APIClient, error)
+	// Place is the daemon. Its client is closed after what the lane has opened.
+	Place *Place
 	// Images are at least one at a source; at a sink they are one, or none to
 	// keep the names of the source.
 	Images []Reference
@@ -35,23 +40,43 @@ type Target struct {
 	Events pipeline.Events
 }
 
-// lanes are the ways of each side, the one that is chosen first in front.
-var lanes = map[pipeline.Side][]Lane{
-	pipeline.SourceSide: {saveLane{}},
-	pipeline.SinkSide:   {loadLane{}},
+// The names of lanes, as in ?lane=.
+const (
+	LaneContent = "content" // containerd's content store
+	LaneLayers  = "layers"  // the graph driver's files
+	LanePush    = "push"    // the daemon pushes to us
+	LaneSave    = "save"    // the Engine API's export
+	LanePull    = "pull"    // the daemon pulls from us
+	LaneLoad    = "load"    // the Engine API's load
+)
+
+// preference is the order in which lanes are looked at, by what was measured: a
+// graph driver compresses anew for a push, and knows pulled layers by a digest
+// that other lanes do not give.
+var preference = map[pipeline.Side]map[Store][]string{
+	pipeline.SourceSide: {
+		StoreContainerd: {LaneContent, LanePush, LaneSave, LaneLayers},
+		StoreGraph:      {LaneLayers, LaneSave, LanePush, LaneContent},
+		StorePodman:     {LaneSave, LanePush, LaneContent, LaneLayers},
+		StoreUnknown:    {LaneSave, LanePush, LaneContent, LaneLayers},
+	},
+	pipeline.SinkSide: {
+		StoreContainerd: {LaneContent, LanePull, LaneLoad},
+		StoreGraph:      {LaneLoad, LanePull, LaneContent},
+		StorePodman:     {LaneLoad, LanePull, LaneContent},
+		StoreUnknown:    {LaneLoad, LanePull, LaneContent},
+	},
 }
 
-// choose returns the lane that a location forces, or the first.
-func choose(name string, side pipeline.Side) (Lane, error) {
-	if name == "" {
-		return lanes[side][0], nil
-	}
-	var have []string
-	for _, l := range lanes[side] {
-		if l.Name() == name {
-			return l, nil
-		}
-		have = append(have, l.Name())
-	}
-	return nil, pipeline.Usage("docker:// has no lane %q for a %s; there is %s", name, side, strings.Join(have, ", "))
-}
+// An UnfitError says that a lane does not work here; nothing was moved, so another
+// one may.
+type UnfitError struct{ Err error }
+
+// Error is the reason.
+func (e *UnfitError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *UnfitError) Unwrap() error { return e.Err }
+
+// Unfit marks err as a reason to take the next lane.
+func Unfit(err error) error { return &UnfitError{err} }

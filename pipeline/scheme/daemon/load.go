@@ -7,8 +7,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/moby/moby/client"
-
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 )
@@ -21,13 +19,22 @@ var _ Lane = loadLane{}
 // Name is "load".
 func (loadLane) Name() string { return "load" }
 
+// Fits every daemon that says what its store is.
+func (loadLane) Fits(_ context.Context, _ pipeline.Side, p *Place) (string, error) {
+	if _, err := p.engine(); err != nil {
+		return "", err
+	}
+	return "the Engine API's load", nil
+}
+
 // Source is nil: the lane leads in only.
 func (loadLane) Source(Target) pipeline.Source { return nil }
 
 // Sink loads images into the daemon of t.
 func (loadLane) Sink(t Target) pipeline.Sink {
 	pr, pw := io.Pipe()
-	s := &Sink{target: t, pr: pr, pw: pw}
+	e, _ := t.Place.engine() // Fits has said that there is one
+	s := &Sink{target: t, engine: e, pr: pr, pw: pw}
 	s.archive = tarball.NewStreamSink(pw, tarball.SinkConfig{
 		TempDir: t.TempDir,
 		// An OCI layout with manifest.json beside it: Docker before 25 and graph
@@ -49,10 +56,7 @@ type Sink struct {
 	pr      *io.PipeReader
 	pw      *io.PipeWriter
 
-	meeting sync.Once // guards what connect sets
-	absent  error
-	cli     client.APIClient
-	engine  *engine
+	engine *engine
 
 	once     sync.Once // guards what begin sets
 	err      error
@@ -76,23 +80,10 @@ var (
 // early: the body is cut, which no daemon takes for a whole archive.
 var errAborted = errors.New("the run was aborted")
 
-// connect finds the daemon and asks what it is, once.
-func (s *Sink) connect(ctx context.Context) error {
-	s.meeting.Do(func() {
-		if s.cli, s.absent = s.target.Connect(ctx); s.absent == nil {
-			s.engine, s.absent = meet(ctx, s.cli)
-		}
-	})
-	return s.absent
-}
-
 // Capacity is one image where the URI names one, and one platform where the
 // daemon's store holds no indexes.
-func (s *Sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
+func (s *Sink) Capacity(context.Context) (pipeline.Capacity, error) {
 	c := pipeline.Capacity{OneName: len(s.target.Images) > 0, NoReferrers: true}
-	if err := s.connect(ctx); err != nil {
-		return c, err
-	}
 	if !s.engine.indexes {
 		c.Platform = &s.engine.platform
 		c.NoAnnotations = !s.engine.podman // a graph driver makes a manifest of its own
@@ -100,12 +91,9 @@ func (s *Sink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
 	return c, nil
 }
 
-// begin connects and opens the load, once.
+// begin opens the load, once.
 func (s *Sink) begin(ctx context.Context) error {
 	s.once.Do(func() {
-		if s.err = s.connect(ctx); s.err != nil {
-			return
-		}
 		// Contexts of single layers end before the load does.
 		s.transfer = s.engine.load(context.WithoutCancel(ctx), s.pr)
 		s.mu.Lock()
@@ -126,7 +114,7 @@ func (s *Sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 		return pipeline.Plan{}, err
 	}
 	asItCame := pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.target.Recompress}}
-	if s.engine.podman || knows(s.cli, apiZstd) {
+	if s.engine.podman || s.target.Place.Knows(apiZstd) {
 		return asItCame, nil
 	}
 	switch pipeline.LayerCompression(l.Blob.MediaType) {
@@ -260,9 +248,6 @@ func (s *Sink) Close() error {
 	if s.transfer != nil {
 		s.transfer.stop()
 		err = errors.Join(err, s.engine.discard(s.loaded))
-	}
-	if s.cli != nil {
-		err = errors.Join(err, s.cli.Close())
 	}
 	return err
 }

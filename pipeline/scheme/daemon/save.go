@@ -23,6 +23,11 @@ var _ Lane = saveLane{}
 // Name is "save".
 func (saveLane) Name() string { return "save" }
 
+// Fits everywhere.
+func (saveLane) Fits(context.Context, pipeline.Side, *Place) (string, error) {
+	return "the Engine API's export", nil
+}
+
 // Source reads the export of all images of t.
 func (saveLane) Source(t Target) pipeline.Source { return &Source{t} }
 
@@ -37,18 +42,7 @@ var _ pipeline.Source = (*Source)(nil)
 // Open finds the images and begins to read their export. The context must live
 // as long as the graph: the export is cut when it ends.
 func (s *Source) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, error) {
-	cli, err := s.target.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	g, err := s.open(ctx, cli, q)
-	if err != nil {
-		return nil, errors.Join(err, cli.Close())
-	}
-	return g, nil
-}
-
-func (s *Source) open(ctx context.Context, cli client.APIClient, q pipeline.Query) (*graph, error) {
+	cli := s.target.Place.Client
 	g := &graph{cli: cli, alone: len(s.target.Images) == 1}
 	var ask []string
 	var opts []client.ImageSaveOption
@@ -59,8 +53,10 @@ func (s *Source) open(ctx context.Context, cli client.APIClient, q pipeline.Quer
 		}
 		g.names = ref.names(found.ID, found.RepoTags)
 		if g.alone && q.Brief && !q.Platforms.All && len(q.Platforms.Want) == 0 {
-			g.Graph, err = newBrief(ctx, cli, ref.Ask, found)
-			return g, err
+			if g.Graph, err = newBrief(ctx, cli, ref.Ask, found); err != nil {
+				return nil, err
+			}
+			return g, nil
 		}
 		ask = append(ask, ref.Ask)
 		// An archive of a graph driver has one image, and an older daemon no
@@ -150,10 +146,8 @@ func (g *graph) Manifests(ctx context.Context) iter.Seq2[pipeline.Manifest, erro
 	}
 }
 
-// Close ends the export and the connection.
-func (g *graph) Close() error {
-	return errors.Join(g.Graph.Close(), g.cli.Close()) // the archive closes the body
-}
+// Close ends the export: the archive closes its body.
+func (g *graph) Close() error { return g.Graph.Close() }
 
 // because adds the daemon's own words to an error in its archive, if it left
 // any.

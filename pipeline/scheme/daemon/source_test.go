@@ -149,6 +149,7 @@ func TestInspectThenExport(t *testing.T) {
 	f.images[0].RepoTags = []string{"reg.example:5000/team/app:1"}
 	got := pull(t, f.uri("reg.example:5000/team/app:1"), daemon.Config{}, pipeline.Query{})
 	want := []string{
+		"GET /version", "GET /info", // which lanes there are
 		"GET /images/reg.example:5000/team/app:1/json",
 		"GET /images/get?names=reg.example%3A5000%2Fteam%2Fapp%3A1",
 	}
