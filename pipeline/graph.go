@@ -60,6 +60,9 @@ func (n *node) layer(i int, desc ocispec.Descriptor, q Query, origin string) Lay
 		l.Role, l.DiffID = FileSystem, n.diffIDs[i]
 	}
 	l.Open = func(ctx context.Context) (io.ReadCloser, error) { return n.content.Open(ctx, desc) }
+	if s, ok := n.content.(Sparse); ok && !isForeign(desc) {
+		l.Absent = s.Omits(desc.Digest)
+	}
 	if l.Foreign = foreignPolicy(desc, q); l.Foreign == ForeignFetch {
 		l.Blob.URLs = nil
 		l.Open = func(ctx context.Context) (io.ReadCloser, error) { return openForeign(ctx, n.content, desc, q) }

@@ -142,6 +142,9 @@ type Layer struct {
 	// Origin names a repository ("registry.example/team/app") from which a
 	// registry may mount the blob; "" for none.
 	Origin string
+	// Absent: the source lists the layer and was made without it (Sparse). It is
+	// good for a sink that holds it; Open says why there is nothing to open.
+	Absent bool
 	// Open returns the stored bytes from the start, again and again. Bytes that
 	// are not those of Blob are an error in place of io.EOF.
 	Open func(ctx context.Context) (io.ReadCloser, error)

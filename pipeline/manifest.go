@@ -151,6 +151,9 @@ func (r *resolver) holds(ctx context.Context, c Content, of, l ocispec.Descripto
 	if isForeign(l) || r.q.Faults != nil && layerFault(l) != nil { // told later
 		return nil //nolint:nilerr // as it says
 	}
+	if s, ok := c.(Sparse); ok && s.Omits(l.Digest) {
+		return nil
+	}
 	held, err := c.Holds(ctx, l)
 	if err == nil && !held {
 		err = r.q.Fault(FaultMissing, of.Digest, fmt.Errorf("layer %s: %w", l.Digest, ErrNotFound))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -45,6 +46,9 @@ func runChosen(ctx context.Context, src Source, filters []Filter, dst Sink, opts
 		if opts.Capacity, err = s.Capacity(ctx); err != nil {
 			return report, on(SinkSide, err)
 		}
+		r.below = r.below || opts.Capacity.Chains
+		opts.Below = r.below
+		r.opts.Capacity = opts.Capacity
 	}
 	if err := opts.fit(); err != nil {
 		return report, err
@@ -54,6 +58,9 @@ func runChosen(ctx context.Context, src Source, filters []Filter, dst Sink, opts
 		return report, on(SourceSide, err)
 	}
 	defer func() { err = errors.Join(err, on(SourceSide, graph.Close())) }()
+	if err := r.absent(ctx, graph); err != nil {
+		return report, err
+	}
 	if graph, err = r.reshape(ctx, graph); err != nil {
 		return report, err
 	}
@@ -94,6 +101,9 @@ type run struct {
 	seq       int                             // layers given to the sink so far
 	deferred  []Layer                         // opaque blobs, until it is known that they are wanted
 	onlyPlain sync.Once                       // says that the sink stores plain layers, whatever the user wants
+
+	listedBlobs map[digest.Digest][]ocispec.Descriptor // what the sink has, by diff ID, once it was asked
+	instead     map[digest.Digest]ocispec.Descriptor   // blobs of the sink that stand for absent layers
 
 	mu       sync.Mutex
 	failed   []error

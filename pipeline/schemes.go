@@ -16,6 +16,9 @@ type Scheme struct {
 	// such end.
 	Source func(Location) (Source, error)
 	Sink   func(Location) (Sink, error)
+	// Inventor opens what lists the layers of a location; nil where nothing does.
+	// Closing what it opened is its own affair.
+	Inventor func(Location) (Inventor, error)
 }
 
 // An Option is one query option of a scheme.
@@ -74,6 +77,26 @@ func (s Schemes) Sink(uri string) (Sink, error) {
 		return nil, err
 	}
 	return sch.Sink(loc)
+}
+
+// Inventor opens what lists the layers that a destination's URI has. It takes
+// the options of a destination, and those of a source where there is none.
+func (s Schemes) Inventor(uri string) (Inventor, error) {
+	loc, sch, err := s.find(uri, "output")
+	if err != nil {
+		return nil, err
+	}
+	if sch.Inventor == nil {
+		return nil, Usage("%s:// cannot be listed; inventories are of docker://, containerd://, registry://, dir:// and tar://", sch.Name)
+	}
+	side := SinkSide
+	if sch.Sink == nil {
+		side = SourceSide
+	}
+	if err := sch.checkOptions(loc, side); err != nil {
+		return nil, err
+	}
+	return sch.Inventor(loc)
 }
 
 func (s Schemes) find(uri, direction string) (Location, Scheme, error) {

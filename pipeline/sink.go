@@ -93,6 +93,9 @@ type Capacity struct {
 	// NoReferrers: the sink cannot hold what refers to an image, such as its
 	// signature. One that has a Platform cannot either.
 	NoReferrers bool
+	// Chains: the sink holds layers by what they stand upon (Layer.ChainID), so
+	// it must know of each layer what lies below before it is asked.
+	Chains bool
 	// NoAnnotations: the sink keeps configs and layers, but no manifests, which
 	// annotations are in.
 	NoAnnotations bool

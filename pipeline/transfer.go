@@ -64,6 +64,9 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		t.held()
 		return nil
 	}
+	if !filtered && t.layer.Absent {
+		return t.absent()
+	}
 	if done, err := t.fromCache(ctx, filtered); done || err != nil {
 		return err
 	}
