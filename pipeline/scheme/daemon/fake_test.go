@@ -31,6 +31,8 @@ type fake struct {
 	api     string // its API version
 	podman  bool
 	indexes bool // the containerd store
+	kernel  string
+	noInfo  bool // /info is refused, as by a proxy that lets only images through
 	// What it holds and exports.
 	archive func(w http.ResponseWriter, names []string)
 	// answer replaces the answer to a load after the body was read.
@@ -151,11 +153,15 @@ func (f *fake) version(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (f *fake) info(w http.ResponseWriter, _ *http.Request) {
+	if f.noInfo {
+		complain(w, http.StatusForbidden, "not for you")
+		return
+	}
 	status := [][2]string{{"Backing Filesystem", "extfs"}}
 	if f.indexes {
 		status = [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
 	}
-	reply(w, http.StatusOK, map[string]any{"DriverStatus": status})
+	reply(w, http.StatusOK, map[string]any{"DriverStatus": status, "KernelVersion": f.kernel})
 }
 
 // find looks an image up as engines do: by name, then by the start of its ID.

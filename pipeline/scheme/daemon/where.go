@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// procfs is where processes can be looked at (proc(5)).
+const procfs = "/proc"
+
 // locate finds out whether the daemon's files and its loopback are ours. What
 // cannot be told counts as ours: lanes verify what they read, and ask for a sign
 // before they give.
@@ -29,11 +32,16 @@ func (p *Place) locate(ctx context.Context, kernel string) {
 		p.FilesAway = fmt.Sprintf("the daemon at %s runs outside this container: its files are not here", p.Host)
 		return
 	}
+	p.compare(procfs, pid)
+}
+
+// compare looks at the process that listens, in a /proc.
+func (p *Place) compare(proc string, pid int) {
 	p.Process = pid
-	if !sameNamespace(pid, "net") {
+	if !sameNamespace(proc, pid, "net") {
 		p.LoopbackAway = fmt.Sprintf("the daemon at %s has a network of its own (process %d): it does not reach our 127.0.0.1", p.Host, pid)
 	}
-	if !p.sameRoot(pid) {
+	if !p.sameRoot(proc, pid) {
 		p.FilesAway = fmt.Sprintf("the daemon at %s sees other files than we do (process %d): %s is not the same here", p.Host, pid, p.Root)
 	}
 }
@@ -45,23 +53,23 @@ func (p *Place) away(reason string) {
 
 // sameNamespace says whether a process is in our namespace of a kind; true where
 // that cannot be told.
-func sameNamespace(pid int, kind string) bool {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+func sameNamespace(proc string, pid int, kind string) bool {
+	theirs, err := os.Readlink(fmt.Sprintf("%s/%d/ns/%s", proc, pid, kind))
 	if err != nil {
 		return true
 	}
-	ours, err := os.Readlink("/proc/self/ns/" + kind)
+	ours, err := os.Readlink(proc + "/self/ns/" + kind)
 	return err != nil || ours == theirs
 }
 
 // sameRoot says whether the daemon's data is the same directory for both; where
 // it cannot be looked at, the mount namespaces tell, and true where they do not.
 // A service may have a mount namespace of its own and still see what we see.
-func (p *Place) sameRoot(pid int) bool {
-	if sameNamespace(pid, "mnt") || p.Root == "" {
+func (p *Place) sameRoot(proc string, pid int) bool {
+	if sameNamespace(proc, pid, "mnt") || p.Root == "" {
 		return true
 	}
-	theirs, err := os.Stat(filepath.Join(fmt.Sprintf("/proc/%d/root", pid), p.Root))
+	theirs, err := os.Stat(filepath.Join(fmt.Sprintf("%s/%d/root", proc, pid), p.Root))
 	if err != nil {
 		return false
 	}
