@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -66,6 +67,21 @@ func parseManifest(desc ocispec.Descriptor, raw []byte) (m imageManifest, err er
 		return m, fmt.Errorf("%s: %w", what, err)
 	}
 	return m, nil
+}
+
+// NewManifest makes the manifest of an image that came without one: from an old
+// archive, or a graph driver. Its bytes are those that Docker itself gives such an
+// image since 25, when it saves it, so that an image has one digest, whichever way
+// it came.
+func NewManifest(config ocispec.Descriptor, layers []ocispec.Descriptor) (ocispec.Descriptor, []byte, error) {
+	raw, err := json.Marshal(ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		Config: config, Layers: append([]ocispec.Descriptor{}, layers...), // [] where there are none
+	})
+	if err != nil {
+		return ocispec.Descriptor{}, nil, fmt.Errorf("make a manifest for config %s: %w", config.Digest, err)
+	}
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw), Size: int64(len(raw))}, raw, nil
 }
 
 // typeFault says that a manifest names another type than its descriptor.

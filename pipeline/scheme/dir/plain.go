@@ -2,7 +2,6 @@ package dir
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -136,13 +135,10 @@ func (p *plain) image(ctx context.Context, s savedImage) (image, error) {
 		}
 		p.files[layers[i].desc.Digest] = layers[i].file
 	}
-	raw, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest, "config": config, "layers": descriptors(layers),
-	})
+	desc, raw, err := pipeline.NewManifest(config, descriptors(layers))
 	if err != nil {
 		return image{}, err
 	}
-	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
 	p.made[desc.Digest] = raw
 	return image{Root: pipeline.Root{Desc: desc}, config: config.Digest}, nil
 }

@@ -85,13 +85,10 @@ func (a *archive) savedRoot(ctx context.Context, s savedImage, q pipeline.Query)
 	if err != nil {
 		return root{}, err
 	}
-	raw, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest, "config": config, "layers": layers,
-	})
+	desc, raw, err := pipeline.NewManifest(config, layers)
 	if err != nil {
 		return root{}, err
 	}
-	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
 	a.blobs[desc.Digest] = &member{name: "manifest " + desc.Digest.String(), data: raw, size: desc.Size}
 	return root{Root: pipeline.Root{Desc: desc}, config: config.Digest}, nil
 }
