@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"sidecar"},
 	{"pipeline/builtin", "plugin"},
 	{"pipeline/scheme/", "pipeline/filter", "pipeline/layercache"},
-	{"pipeline/registry", "pipeline/check", "pipeline/compare", "pipeline/credential", "pipeline/inventory", "pipeline/pipelinetest"},
+	{"pipeline/registry", "pipeline/check", "pipeline/compare", "pipeline/credential", "pipeline/inventory", "pipeline/unpack", "pipeline/pipelinetest"},
 	{"pipeline"},
 	{"pipeline/tarstream", "pipeline/process", "pipeline/internal/"},
 }

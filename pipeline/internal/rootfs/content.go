@@ -47,7 +47,7 @@ func (t *Tree) fill(ctx context.Context, i item, fd int) (err error) {
 	if err != nil {
 		return err
 	}
-	return newMeta(i).apply(t, handle{fd: fd})
+	return t.meta(i).apply(t, handle{fd: fd})
 }
 
 // copyRange lets the kernel copy. Not every pair of file systems can.

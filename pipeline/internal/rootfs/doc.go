@@ -29,6 +29,11 @@ type Options struct {
 	// Visible keeps whiteouts as the files that they are in the layer: for one
 	// layer by itself.
 	Visible bool
+	// Marks is for one layer by itself as overlayfs has it in a directory of its own:
+	// whiteouts are overlayfs's marks. Only root can make them (Tree.Stream).
+	Marks bool
+	// Lowest is for Marks: there is nothing below that could be hidden.
+	Lowest bool
 	// Overlay is for directories that are mounts of overlayfs. Directories of lower
 	// layers are put aside there, see Trash, and made anew where they are emptied:
 	// overlayfs has marks for both, in place of one for each file.

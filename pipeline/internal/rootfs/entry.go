@@ -72,14 +72,19 @@ func (t *Tree) directory(i item, name string) error {
 	d := t.at()
 	fresh := d.children[name] == nil
 	if fresh {
-		if err := t.replacing(name, func(int) error { return t.mkdir(name) }); err != nil {
+		t.touch()
+		err := t.mkdir(name)
+		if errors.Is(err, unix.EEXIST) {
+			err = t.inPlaceOf(name)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	n := d.children[name]
 	n.changed, n.below = true, true
 	t.mark()
-	n.meta = newMeta(i)
+	n.meta = t.meta(i)
 	return n.attributes(t, handle{fd: d.fd, name: name}, fresh)
 }
 
@@ -100,6 +105,9 @@ func (t *Tree) file(ctx context.Context, i item, name string) error {
 	}
 	if tarstream.Sparse(i.Header) {
 		return t.fill(ctx, i, fd)
+	}
+	if i.layer == nil {
+		return t.fillNow(ctx, i, fd)
 	}
 	t.group.Go(func() error {
 		if err := t.fill(ctx, i, fd); err != nil {
@@ -173,7 +181,7 @@ func (t *Tree) device(i item, name string) error {
 		number = int(unix.Mkdev(uint32(i.Devmajor), uint32(i.Devminor)))
 	}
 	err := t.replacing(name, func(dir int) error { return unix.Mknodat(dir, name, mode|0o600, number) })
-	if errors.Is(err, unix.EPERM) && i.Typeflag != tar.TypeFifo {
+	if errors.Is(err, unix.EPERM) && i.Typeflag != tar.TypeFifo && !t.opts.Marks {
 		t.leaveOut("devices", i.path)
 		return nil
 	}
@@ -189,5 +197,5 @@ func (t *Tree) named(i item, name string, err error) error {
 	if t.at().inherits && !h.link {
 		h.disinherit()
 	}
-	return newMeta(i).apply(t, h)
+	return t.meta(i).apply(t, h)
 }

@@ -47,6 +47,25 @@ func newMeta(i item) *meta {
 	return m
 }
 
+// meta is what an entry gives its file. In a layer by itself, it is what containerd
+// gives it: nothing that only the system may say, and no access before the change.
+func (t *Tree) meta(i item) *meta {
+	m := newMeta(i)
+	if !t.opts.Marks {
+		return m
+	}
+	if i.AccessTime.Before(i.ModTime) {
+		m.times[0] = m.times[1]
+	}
+	for name := range m.xattrs {
+		if strings.HasPrefix(name, "trusted.") {
+			t.left.add("the attribute "+short(name), m.path)
+			delete(m.xattrs, name)
+		}
+	}
+	return m
+}
+
 func spec(t time.Time) (s unix.Timespec) {
 	s.Sec, s.Nsec = t.Unix(), int64(t.Nanosecond())
 	return s
@@ -87,13 +106,16 @@ func (m *meta) own(t *Tree, h handle) error {
 	if m.uid >= 0 && m.gid >= 0 && m.uid < math.MaxUint32 && m.gid < math.MaxUint32 {
 		err = errno(unix.Fchownat(h.fd, h.name, m.uid, m.gid, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH))
 	}
+	if t.opts.Marks && err != 0 {
+		return err
+	}
 	return t.may(err, "owners", m.path)
 }
 
 func (m *meta) attributes(t *Tree, h handle) error {
 	for name, value := range m.xattrs {
 		what := "the attribute " + short(name)
-		if hasPrefix(name, overlayMarks) {
+		if hasPrefix(name, overlayMarks) && !t.opts.Marks {
 			t.left.add(what, m.path)
 			continue
 		}

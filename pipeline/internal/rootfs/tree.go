@@ -144,7 +144,7 @@ func (t *Tree) finish(d open) error {
 	}
 	was := d.changed
 	d.changed, d.below = false, false
-	if !was {
+	if !was || t.opts.Marks && d.node == t.top {
 		return nil
 	}
 	if d.meta == nil {

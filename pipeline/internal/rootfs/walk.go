@@ -126,19 +126,26 @@ func (t *Tree) step(name string, create bool) (target string, err error) {
 		if target, err = readlink(d.fd, name); err == nil || !create {
 			return target, err
 		}
-		if err = t.remove(name); err != nil { // a file where a directory has to be
+		if err = t.inPlaceOf(name); err != nil { // a file where a directory has to be
 			return "", err
 		}
+		return "", t.into(name)
 	case !errors.Is(err, unix.ENOENT), !create:
 		return "", err
 	}
 	if err = t.mkdir(name); err != nil {
 		return "", err
 	}
-	if fd, err = unix.Openat(d.fd, name, openDir, 0); err == nil {
+	return "", t.into(name)
+}
+
+// into makes a directory in the one at hand the one at hand.
+func (t *Tree) into(name string) error {
+	fd, err := unix.Openat(t.at().fd, name, openDir, 0)
+	if err == nil {
 		t.push(name, fd)
 	}
-	return "", err
+	return err
 }
 
 func (t *Tree) push(name string, fd int) {
