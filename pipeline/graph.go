@@ -57,7 +57,7 @@ func newResolved(nodes []*node, q Query, origin string, closer func() error) (*r
 func (n *node) layer(i int, desc ocispec.Descriptor, q Query, origin string) Layer {
 	l := Layer{Blob: desc, Role: Opaque, Origin: origin}
 	if n.image && !isOpaque(desc.MediaType) {
-		l.Role, l.DiffID = FileSystem, n.diffIDs[i]
+		l.Role, l.DiffID, l.Platform = FileSystem, n.diffIDs[i], n.Desc.Platform
 	}
 	l.Open = func(ctx context.Context) (io.ReadCloser, error) { return n.content.Open(ctx, desc) }
 	if s, ok := n.content.(Sparse); ok && !isForeign(desc) {

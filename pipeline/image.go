@@ -128,6 +128,8 @@ type Layer struct {
 	// unknown. It is a claim until the layer was read.
 	DiffID digest.Digest
 	Role   Role
+	// Platform is that of an image that the layer belongs to; nil while unknown.
+	Platform *ocispec.Platform
 	// Parents are the layers below this one in its image, the lowest first;
 	// nil while unknown.
 	Parents []Layer
