@@ -27,13 +27,13 @@ const (
 // those that Main was given.
 func (p *program) further(events pipeline.Events) []pipeline.Scheme {
 	return append([]pipeline.Scheme{content.Scheme(content.Config{
-		Address: os.Getenv(containerdAddress), Namespace: os.Getenv(containerdNamespace), Events: events,
+		Address: os.Getenv(containerdAddress), Namespace: os.Getenv(containerdNamespace), Limits: p.options.limits(), Events: events,
 	})}, p.extra...)
 }
 
 // lanes are the ways into and out of daemons beyond those of pipeline/scheme/daemon.
 func (p *program) lanes(pipeline.Events) []daemon.Lane {
-	return nil
+	return []daemon.Lane{content.Lane(content.LaneConfig{Limits: p.options.limits()})}
 }
 
 // schemes are all places that images can live in.

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -40,7 +38,7 @@ func (s *sink) Publish(ctx context.Context) error {
 	if len(made) == 0 {
 		return fmt.Errorf("the source gave no image: %w", pipeline.ErrNotFound)
 	}
-	if err := s.store.nameAll(ctx, made); err != nil {
+	if err := s.namer.name(ctx, s.store, made); err != nil {
 		return err
 	}
 	s.published = true
@@ -51,7 +49,7 @@ func (s *sink) Publish(ctx context.Context) error {
 func (s *sink) names(m pipeline.Manifest, made []images.Image) ([]string, error) {
 	if s.name != "" {
 		if len(made) > 0 && made[0].Target.Digest != m.Desc.Digest {
-			return nil, pipeline.Usage("containerd://%s takes one image, and the source gives several; write containerd:// to keep the names that they have", s.name)
+			return nil, pipeline.Usage("%s takes one image, and the source gives several; leave out the name to keep those that they have", s.name)
 		}
 		return []string{s.name}, nil
 	}
@@ -62,26 +60,28 @@ func (s *sink) names(m pipeline.Manifest, made []images.Image) ([]string, error)
 		}
 	}
 	if len(names) == 0 {
-		return nil, pipeline.Usage("image %s has no name, without which containerd does not keep it; write containerd://NAME[:TAG]", m.Desc.Digest)
+		return s.namer.nameless(m, s.events)
 	}
 	return names, nil
 }
 
-// unpackFor unpacks the image for this machine into the snapshotter.
-func (s *sink) unpackFor(ctx context.Context, m pipeline.Manifest, i images.Image) error {
-	if !s.unpack || !pipeline.IsIndex(m.Desc.MediaType) && !pipeline.IsImage(m) {
-		return nil
-	}
-	machine := platforms.Default()
-	_, err := images.Manifest(s.store.in(ctx), s.store.blobs(), i.Target, machine)
-	if errdefs.IsNotFound(err) {
-		s.events.Warn(fmt.Sprintf("%s has no image for this machine (%s): it is not unpacked", i.Name, platforms.DefaultString()))
-		return nil
-	}
-	if err == nil {
-		err = client.NewImageWithPlatform(s.store.cli, i, machine).Unpack(s.store.in(ctx), s.snapshotter)
-	}
-	return s.at.explain(ctx, "unpack "+i.Name, err)
+// A namer gives images their names, when all of them is there. If one cannot be
+// named, none is.
+type namer interface {
+	name(ctx context.Context, s *store, made []images.Image) error
+	// nameless are the names of an image without one.
+	nameless(m pipeline.Manifest, events pipeline.Events) ([]string, error)
+}
+
+// plainNames are containerd's.
+type plainNames struct{}
+
+func (plainNames) name(ctx context.Context, s *store, made []images.Image) error {
+	return s.nameAll(ctx, made)
+}
+
+func (plainNames) nameless(m pipeline.Manifest, _ pipeline.Events) ([]string, error) {
+	return nil, pipeline.Usage("image %s has no name, without which containerd does not keep it; write containerd://NAME[:TAG]", m.Desc.Digest)
 }
 
 // nameAll names images; after an error what had the names has them again.

@@ -18,6 +18,8 @@ type Config struct {
 	// Namespace is containerd's, where a location names none; "" is
 	// DefaultNamespace.
 	Namespace string
+	// Limits bound what a layer may cost that is unpacked here.
+	Limits pipeline.Limits
 	// Events receives what the user should know; nil discards.
 	Events pipeline.Events
 }
@@ -68,7 +70,7 @@ func (c Config) sink(loc pipeline.Location) (pipeline.Sink, error) {
 	if ref.given != "" && ref.name == "" {
 		return nil, pipeline.Usage("containerd://%s cannot be a destination: it is no name, or a digest, which follows from the content; write containerd://NAME[:TAG]", ref.given)
 	}
-	s := &sink{at: at, name: ref.name, unpack: true, snapshotter: loc.Query["snapshotter"], events: c.Events}
+	s := &sink{at: at, name: ref.name, namer: plainNames{}, limits: c.Limits, unpack: true, snapshotter: loc.Query["snapshotter"], events: c.Events}
 	if s.recompress, err = loc.Recompress(); err != nil {
 		return nil, err
 	}
@@ -93,24 +95,33 @@ func (c Config) target(loc pipeline.Location) (place, reference, error) {
 	if loc.User != nil {
 		return place{}, reference{}, pipeline.Usage("containerd:// takes no user or password: containerd asks for none; write containerd://NAME[:TAG]")
 	}
-	p := place{socket: cmp.Or(loc.Query["address"], c.Address, DefaultAddress), namespace: cmp.Or(loc.Query["namespace"], c.Namespace, DefaultNamespace)}
-	if err := identifiers.Validate(p.namespace); err != nil {
-		return p, reference{}, pipeline.Usage("containerd:// option namespace is %q, which is no namespace of containerd (%v); it takes a name as default, k8s.io or moby", p.namespace, err)
-	}
-	kind, rest, isURL := strings.Cut(p.socket, "://")
-	switch {
-	case isURL && kind != "unix" || isURL && rest == "":
-		return p, reference{}, pipeline.Usage("containerd:// option address is %q; it takes the path of a socket, or unix://PATH", p.socket)
-	case isURL:
-		p.socket = rest
-	}
-	var err error
-	if p.socket, err = filepath.Abs(p.socket); err != nil {
-		return p, reference{}, pipeline.Usage("containerd:// option address is %q, which is no path: %v", p.socket, err)
+	p, err := c.place(loc.Query["address"], loc.Query["namespace"])
+	if err != nil {
+		return p, reference{}, err
 	}
 	name := loc.Host + loc.Path
 	if loc.Host == "" {
 		name = strings.TrimPrefix(loc.Path, "/")
 	}
 	return p, parseReference(name), nil
+}
+
+// place reads where containerd is; "" is what it is mostly.
+func (c Config) place(address, namespace string) (place, error) {
+	p := place{socket: cmp.Or(address, c.Address, DefaultAddress), namespace: cmp.Or(namespace, c.Namespace, DefaultNamespace)}
+	if err := identifiers.Validate(p.namespace); err != nil {
+		return p, pipeline.Usage("containerd:// option namespace is %q, which is no namespace of containerd (%v); it takes a name as default, k8s.io or moby", p.namespace, err)
+	}
+	kind, rest, isURL := strings.Cut(p.socket, "://")
+	switch {
+	case isURL && kind != "unix" || isURL && rest == "":
+		return p, pipeline.Usage("containerd:// option address is %q; it takes the path of a socket, or unix://PATH", p.socket)
+	case isURL:
+		p.socket = rest
+	}
+	var err error
+	if p.socket, err = filepath.Abs(p.socket); err != nil {
+		return p, pipeline.Usage("containerd:// option address is %q, which is no path: %v", p.socket, err)
+	}
+	return p, nil
 }

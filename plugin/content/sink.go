@@ -12,7 +12,6 @@ import (
 	storing "github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -22,15 +21,19 @@ import (
 // lease until Publish names it; so a run that ends before has left nothing.
 type sink struct {
 	at          place
+	absent      error  // why there is no such place; nil
 	name        string // "" keeps those of the source
 	unpack      bool
 	snapshotter string
+	namer       namer
 	recompress  pipeline.Recompress
+	limits      pipeline.Limits
 	events      pipeline.Events
 
 	open      sync.Once // guards what begin sets
 	opened    error
 	store     *store
+	filler    *filler // nil: nothing is unpacked
 	manifests []pipeline.Manifest
 	published bool
 }
@@ -43,11 +46,27 @@ var (
 // begin connects, once.
 func (s *sink) begin(ctx context.Context) error {
 	s.open.Do(func() {
-		if s.store, s.opened = s.at.connect(ctx); s.opened == nil {
-			s.opened = s.store.takeLease(ctx)
-		}
+		s.opened = s.connect(ctx)
 	})
 	return s.opened
+}
+
+func (s *sink) connect(ctx context.Context) (err error) {
+	if s.absent != nil {
+		return s.absent
+	}
+	if s.store, err = s.at.connect(ctx); err != nil {
+		return err
+	}
+	if err := s.store.takeLease(ctx); err != nil || !s.unpack {
+		return err
+	}
+	at, err := s.store.snapshotter(ctx, s.snapshotter)
+	if err != nil {
+		return err
+	}
+	s.filler = newFiller(at, s.limits)
+	return nil
 }
 
 // Capacity is everything, under one name if the URI has one.
@@ -96,27 +115,6 @@ func (s *store) takes(ctx context.Context, blob ocispec.Descriptor) (held bool, 
 	return true, s.explain(ctx, doing, w.commit(ctx, blob))
 }
 
-// Layer takes one layer into containerd.
-func (s *sink) Layer(ctx context.Context, _ int, _ pipeline.Layer) (pipeline.LayerWriter, error) {
-	if err := s.begin(ctx); err != nil {
-		return nil, err
-	}
-	// Its digest is known when it has been written.
-	w, err := s.store.write(ctx, ocispec.Descriptor{})
-	if err != nil {
-		return nil, s.at.explain(ctx, "write a layer", err)
-	}
-	return &layerWriter{w}, nil
-}
-
-// A layerWriter makes a blob of a layer.
-type layerWriter struct{ *blobWriter }
-
-// Commit gives the layer its digest, which containerd checks.
-func (w *layerWriter) Commit(ctx context.Context, blob ocispec.Descriptor, _ digest.Digest) error {
-	return w.store.explain(ctx, "commit layer "+blob.Digest.String(), w.commit(ctx, blob))
-}
-
 // A blobWriter writes one blob; Close without commit leaves nothing.
 type blobWriter struct {
 	storing.Writer
@@ -140,8 +138,8 @@ func (s *store) write(ctx context.Context, blob ocispec.Descriptor) (*blobWriter
 }
 
 // commit ends the blob; containerd compares its digest.
-func (w *blobWriter) commit(ctx context.Context, blob ocispec.Descriptor) error {
-	err := w.Commit(w.store.in(ctx), blob.Size, blob.Digest)
+func (w *blobWriter) commit(ctx context.Context, blob ocispec.Descriptor, opts ...storing.Opt) error {
+	err := w.Commit(w.store.in(ctx), blob.Size, blob.Digest, opts...)
 	if errdefs.IsAlreadyExists(err) {
 		if err = w.store.protect(ctx, blob.Digest); err == nil {
 			_, err = w.store.blobs().Info(w.store.in(ctx), blob.Digest)
@@ -237,6 +235,9 @@ func (s *sink) Close() error {
 	s.open.Do(func() { s.opened = errors.New("it is closed") })
 	if s.store == nil {
 		return nil
+	}
+	if s.filler != nil {
+		s.filler.close(context.Background())
 	}
 	err := s.store.close(!s.published)
 	s.store = nil

@@ -42,20 +42,27 @@ func (s *source) open(ctx context.Context, st *store, q pipeline.Query) (pipelin
 	if err != nil {
 		return nil, err
 	}
-	if err := st.takeLease(ctx); err != nil {
+	return st.graph(ctx, []pipeline.Root{root}, q)
+}
+
+// graph keeps what roots reach, and opens it.
+func (s *store) graph(ctx context.Context, roots []pipeline.Root, q pipeline.Query) (pipeline.Graph, error) {
+	if err := s.takeLease(ctx); err != nil {
 		return nil, err
 	}
-	if err := st.protect(ctx, root.Desc.Digest); err != nil {
-		return nil, err
+	for _, root := range roots {
+		if err := s.protect(ctx, root.Desc.Digest); err != nil {
+			return nil, err
+		}
 	}
-	c := &content{store: st, limits: q.Limits, files: st.files(ctx)}
+	c := &content{store: s, limits: q.Limits, files: s.files(ctx)}
 	if q.Missing == pipeline.MissingFetch && q.Elsewhere != nil {
-		if name := st.origin(ctx, root); name != "" {
+		if name := s.origin(ctx, roots[0]); name != "" {
 			c.elsewhere = func(ctx context.Context) (pipeline.Content, error) { return q.Elsewhere(ctx, name) }
 		}
 	}
 	// The fallback for layers is ours; whole images are found by Resolve.
-	g, err := pipeline.Resolve(ctx, c, []pipeline.Root{root}, q, pipeline.ResolveOptions{}, func() error { return st.close(false) }) //nolint:contextcheck // it tidies up after a run that was cancelled, too
+	g, err := pipeline.Resolve(ctx, c, roots, q, pipeline.ResolveOptions{}, func() error { return s.close(false) }) //nolint:contextcheck // it tidies up after a run that was cancelled, too
 	if errors.Is(err, pipeline.ErrNotFound) && c.lacked.Load() && q.Missing != pipeline.MissingFetch {
 		return nil, fmt.Errorf("%w: containerd lacks layers of it, as when it discards them once they are unpacked; --missing=fetch fetches them from their registry", err)
 	}

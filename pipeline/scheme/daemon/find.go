@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/moby/moby/client"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -36,4 +38,14 @@ func (p *Place) Find(ctx context.Context, ref Reference) (Found, error) {
 		f.DiffIDs = append(f.DiffIDs, digest.Digest(d))
 	}
 	return f, nil
+}
+
+// Tag gives an image, by its ID, a name. What had the name before stays without
+// one.
+func (p *Place) Tag(ctx context.Context, id, name string) error {
+	_, err := p.Client.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: name})
+	if err != nil {
+		return explain(ctx, p.Client, fmt.Sprintf("name image %s %s", id, name), err)
+	}
+	return nil
 }
