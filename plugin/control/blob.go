@@ -34,9 +34,9 @@ func (c *Client) Blob(ctx context.Context, namespace string, image, blob digest.
 // find asks all that have the namespace: what has the digest has the right
 // bytes.
 func (s *session) find(ctx context.Context, namespace string, image, blob digest.Digest) (*os.File, error) {
-	err := fmt.Errorf("%w: it gives nothing of namespace %s; its config.toml says of which", ErrRefused, namespace)
+	err := notLent(namespace)
 	for _, e := range s.info.Engines {
-		if e.Kind != wire.Containerd || !slices.Contains(e.Namespaces, namespace) {
+		if !lends(e, namespace) {
 			continue
 		}
 		var f *os.File
@@ -46,6 +46,23 @@ func (s *session) find(ctx context.Context, namespace string, image, blob digest
 		}
 	}
 	return nil, err
+}
+
+// Lends says whether the sidecar lends blobs of a namespace, or why not.
+func (c *Client) Lends(ctx context.Context, namespace string) error {
+	info, err := c.Hello(ctx)
+	if err == nil && !slices.ContainsFunc(info.Engines, func(e wire.Engine) bool { return lends(e, namespace) }) {
+		err = notLent(namespace)
+	}
+	return err
+}
+
+func lends(e wire.Engine, namespace string) bool {
+	return e.Kind == wire.Containerd && slices.Contains(e.Namespaces, namespace)
+}
+
+func notLent(namespace string) error {
+	return fmt.Errorf("%w: it lends nothing of containerd's namespace %s; its config.toml says of which", ErrRefused, namespace)
 }
 
 func (s *session) blob(ctx context.Context, r wire.Request) (*os.File, error) {

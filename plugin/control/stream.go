@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +14,28 @@ import (
 	"github.com/occystrap/occystrap/plugin/control/wire"
 )
 
-// Config returns the config of an image of a graph driver, whose digest is the
-// image's. root is the daemon's own folder, as the daemon tells it. The caller
-// closes the reader.
-func (c *Client) Config(ctx context.Context, root string, image digest.Digest) (io.ReadCloser, error) {
-	return c.stream(ctx, "config "+image.String(), root, wire.Request{Op: wire.OpConfig, Image: image})
+// mostImage bounds what an image may say of itself: a config of the largest size
+// in base64, and layers.
+const mostImage = 32 << 20
+
+// Image says what an image of a graph driver is: its config, which the caller
+// checks against the image's ID, and its layers. root is the daemon's own folder,
+// as the daemon tells it.
+func (c *Client) Image(ctx context.Context, root string, id digest.Digest) (wire.Image, error) {
+	var i wire.Image
+	rc, err := c.stream(ctx, "image "+id.String(), root, wire.Request{Op: wire.OpImage, Image: id})
+	if err != nil {
+		return i, err
+	}
+	defer rc.Close()
+	raw, err := io.ReadAll(io.LimitReader(rc, mostImage))
+	if err != nil {
+		return i, err
+	}
+	if err := json.Unmarshal(raw, &i); err != nil {
+		return i, fmt.Errorf("read image %s from the sidecar: %w", id, err)
+	}
+	return i, nil
 }
 
 // Layer returns a layer of an image of a graph driver as a plain tar. The reader

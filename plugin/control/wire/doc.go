@@ -5,7 +5,7 @@
 //	                                   ◀─    {version, engines}
 //	blob {engine, namespace, image, blob} ─▶
 //	                                   ◀─    {size} + a descriptor
-//	layer {engine, image, diff_id}     ─▶
+//	layer {engine, image, diff_id}    ─▶
 //	                                   ◀─    {} + the end of a pipe
 //	                                   ◀─    {done}, when all is in the pipe
 //

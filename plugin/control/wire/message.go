@@ -9,7 +9,7 @@ import (
 // Versions of the protocol. An end speaks its newest and the one before it;
 // hello settles on the newest that both speak.
 const (
-	// Newest brought OpConfig and OpLayer.
+	// Newest brought OpImage and OpLayer.
 	Newest = 2
 	// Oldest has OpHello and OpBlob.
 	Oldest = 1
@@ -24,8 +24,8 @@ const (
 	OpHello = "hello"
 	// OpBlob asks for a read-only descriptor of a blob that an image reaches.
 	OpBlob = "blob"
-	// OpConfig asks for the config of an image of a graph driver, by a pipe.
-	OpConfig = "config"
+	// OpImage asks for what an image of a graph driver is: an Image, by a pipe.
+	OpImage = "image"
 	// OpLayer asks for a layer of an image of a graph driver, as a plain tar, by
 	// a pipe.
 	OpLayer = "layer"
@@ -45,7 +45,7 @@ type Request struct {
 	// Namespace is containerd's (OpBlob).
 	Namespace string `json:"namespace,omitempty"`
 	// Image is the digest that an image's name leads to: of an index or manifest
-	// (OpBlob), of a config (OpConfig, OpLayer).
+	// (OpBlob), of a config (OpImage, OpLayer).
 	Image digest.Digest `json:"image,omitempty"`
 	// Blob is one that the image reaches, itself included (OpBlob).
 	Blob digest.Digest `json:"blob,omitempty"`
@@ -68,6 +68,21 @@ type Answer struct {
 	Done bool `json:"done,omitempty"`
 	// Error is set where there is nothing to give; also after a stream broke.
 	Error *Error `json:"error,omitempty"`
+}
+
+// An Image is what a graph driver has under an ID.
+type Image struct {
+	// Config is the image's config, byte for byte.
+	Config []byte `json:"config"`
+	// Layers are the image's, the lowest first.
+	Layers []Layer `json:"layers"`
+}
+
+// A Layer is one of an Image.
+type Layer struct {
+	DiffID digest.Digest `json:"diff_id"`
+	// Size is that of the plain tar, in bytes.
+	Size int64 `json:"size"`
 }
 
 // Kinds of engines.
