@@ -245,6 +245,7 @@ func (e *imageEditor) config(ctx context.Context, o *Object) error {
 		e.n.Config = config
 		now.Digest, now.Size = digest.FromBytes(config), int64(len(config))
 	}
+	e.n.configDesc = ocispec.Descriptor{MediaType: now.MediaType, Digest: now.Digest, Size: now.Size}
 	if now.Digest == e.m.Config.Digest && !e.oci {
 		return nil
 	}

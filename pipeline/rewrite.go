@@ -56,8 +56,10 @@ type rewritten struct {
 	opaque   []int                // which of layers go as they are
 	image    bool
 	config   digest.Digest // an image's, as it was
-	dropped  bool
-	made     bool // by the run: a record of provenance
+	// configDesc describes the config as it is.
+	configDesc ocispec.Descriptor
+	dropped    bool
+	made       bool // by the run: a record of provenance
 }
 
 func (m *rewritten) changed() bool { return m.Desc.Digest != m.source.Digest }
@@ -345,6 +347,9 @@ func (w *rewriter) kept() ([]Manifest, error) {
 			root := RootReport{Names: n.Names, Source: n.origin.manifest, Manifest: n.Desc}
 			if n.Config != nil {
 				root.Config = digest.FromBytes(n.Config)
+			}
+			if w.run.opts.Capacity.OnlyConfigs && n.image {
+				root.Source, root.Manifest = n.config, n.configDesc
 			}
 			w.run.report.Roots = append(w.run.report.Roots, root)
 		}

@@ -57,7 +57,9 @@ type Report struct {
 	Duration time.Duration
 }
 
-// A RootReport is one image or index that was published.
+// A RootReport is one image or index that was published. Where the sink knows
+// images by their configs (Capacity.OnlyConfigs), Source and Manifest are about
+// the config.
 type RootReport struct {
 	Names    []string
 	Source   digest.Digest // of the manifest as it was

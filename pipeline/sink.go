@@ -99,6 +99,10 @@ type Capacity struct {
 	// NoAnnotations: the sink keeps configs and layers, but no manifests, which
 	// annotations are in.
 	NoAnnotations bool
+	// OnlyConfigs: the sink knows an image by its config. The manifest that led
+	// to it is kept nowhere, and says what was sent rather than what is there, so
+	// a report names the config in its place.
+	OnlyConfigs bool
 }
 
 // Mounter is implemented by a sink that can take a layer from a neighbour

@@ -30,7 +30,8 @@ type carried struct {
 	config   digest.Digest
 	platform ocispec.Platform
 	diffIDs  []digest.Digest
-	runs     bool // an image with a file system, not an attestation or artifact
+	layers   []digest.Digest // as they are stored
+	runs     bool            // an image with a file system, not an attestation or artifact
 }
 
 // read looks into an image manifest.
@@ -41,6 +42,9 @@ func read(m pipeline.Manifest) (carried, error) {
 		return c, fmt.Errorf("read manifest %s: %w", m.Desc.Digest, err)
 	}
 	c.config = manifest.Config.Digest
+	for _, l := range manifest.Layers {
+		c.layers = append(c.layers, l.Digest)
+	}
 	// An attestation has an image's config, though no platform (buildkit,
 	// docs/attestations/attestation-storage.md).
 	attestation := m.Desc.Annotations["vnd.docker.reference.type"] != ""

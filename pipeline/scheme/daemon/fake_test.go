@@ -45,7 +45,11 @@ type fake struct {
 	status int
 	body   string
 
+	// before is called before a load is looked at, without the lock.
+	before func()
+
 	mu       sync.Mutex
+	loads    [][]digest.Digest // the layers in each archive, as they are stored
 	images   []*held
 	requests []string
 	aborted  int // loads whose body was cut
@@ -190,6 +194,10 @@ func (f *fake) inspect(w http.ResponseWriter, r *http.Request) {
 		complain(w, f.status, "%s", f.body)
 		return
 	}
+	if r.PathValue("rest") == "json" {
+		reply(w, http.StatusOK, f.images)
+		return
+	}
 	name := strings.TrimSuffix(r.PathValue("rest"), "/json")
 	i := f.find(name)
 	if i == nil {
@@ -249,6 +257,9 @@ func (f *fake) load(w http.ResponseWriter, r *http.Request) {
 		complain(w, http.StatusInternalServerError, "%v", err)
 		return
 	}
+	if f.before != nil {
+		f.before()
+	}
 	for _, root := range index.Manifests {
 		i := f.arrive(root, blobs)
 		if i == nil {
@@ -292,9 +303,18 @@ func (f *fake) arrive(root ocispec.Descriptor, blobs map[digest.Digest][]byte) *
 		}
 		s := summary{ID: d.Digest.String(), Descriptor: d, Available: true, Kind: "image"}
 		s.ImageData.Platform = config.Platform
-		for _, l := range m.Layers {
+		var came []digest.Digest
+		for n, l := range m.Layers {
 			s.Available = s.Available && blobs[l.Digest] != nil
+			if blobs[l.Digest] != nil {
+				came = append(came, l.Digest)
+			} else if !f.indexes && (f.podman || !f.hasLayers(config.RootFS.DiffIDs[:n+1])) {
+				return nil
+			}
 		}
+		f.mu.Lock()
+		f.loads = append(f.loads, came)
+		f.mu.Unlock()
 		i.Manifests = append(i.Manifests, s)
 		if config.OS == "unknown" { // an attestation
 			continue
@@ -305,6 +325,18 @@ func (f *fake) arrive(root ocispec.Descriptor, blobs map[digest.Digest][]byte) *
 		}
 	}
 	return i
+}
+
+// hasLayers says whether a graph driver has these layers upon one another.
+func (f *fake) hasLayers(diffIDs []digest.Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.images, func(h *held) bool {
+		if len(h.RootFS.Layers) < len(diffIDs) {
+			return false
+		}
+		return slices.EqualFunc(diffIDs, h.RootFS.Layers[:len(diffIDs)], func(d digest.Digest, s string) bool { return d.String() == s })
+	})
 }
 
 // unpack reads an archive to its end.

@@ -155,7 +155,10 @@ func (s *sink) imagesOf(m parsed, byDigest map[digest.Digest]parsed, depth int) 
 		}
 		return out
 	}
-	if !m.runnable() || slices.ContainsFunc(m.layers, func(l ocispec.Descriptor) bool { return !s.committed[l.Digest] }) {
+	missing := func(l ocispec.Descriptor) bool {
+		return !s.committed[l.Digest] && (s.cfg.Omitted == nil || !s.cfg.Omitted(l.Digest))
+	}
+	if !m.runnable() || slices.ContainsFunc(m.layers, missing) {
 		return nil
 	}
 	return []parsed{m}

@@ -50,6 +50,9 @@ type SinkConfig struct {
 	// Names gives the names under which a root is written; nil keeps those it
 	// came with.
 	Names func(m pipeline.Manifest) []string
+	// Omitted says which layers whoever loads the archive has already: it lists
+	// images that lack them here. Nil: an archive has all of its layers.
+	Omitted func(layer digest.Digest) bool
 	// Events receives warnings.
 	Events pipeline.Events
 }
