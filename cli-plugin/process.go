@@ -44,13 +44,18 @@ sees the image first; the command filters lists them.`,
 		ValidArgsFunction:     p.completeEnds,
 		DisableFlagsInUseLine: true,
 	}
+	o.install(cmd)
+	cmd.Flags().StringVar(&o.metadataFile, "metadata-file", "", "Write digests and what was done to this file, as JSON")
+	return cmd
+}
+
+// install adds the options that say what a run does to an image.
+func (o *processOptions) install(cmd *cobra.Command) {
 	o.chain.install(cmd)
 	cmd.Flags().BoolVar(&o.referrers, "referrers", false, "Take along what refers to the images: signatures, SBOMs, attestations")
 	o.provenance = choice{value: string(pipeline.ProvenanceOff), allowed: words(pipeline.ProvenanceOff, pipeline.ProvenanceReferrer, pipeline.ProvenanceAnnotation)}
 	cmd.Flags().Var(&o.provenance, "provenance", "Record what a changed image was made from: off, referrer or annotation (which makes builds differ)")
 	_ = cmd.RegisterFlagCompletionFunc("provenance", fixed(o.provenance.allowed)) // fails only for flags that do not exist
-	cmd.Flags().StringVar(&o.metadataFile, "metadata-file", "", "Write digests and what was done to this file, as JSON")
-	return cmd
 }
 
 // process moves one image, or all that the source names.
@@ -78,46 +83,67 @@ func (p *program) process(ctx context.Context, cmd *cobra.Command, o processOpti
 }
 
 // move runs the pipeline between the two ends.
-func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o processOptions, from, to string) (done pipeline.Report, err error) {
-	opts, err := p.options.run(show.event)
+func (p *program) move(ctx context.Context, cmd *cobra.Command, show display, o processOptions, from, to string) (pipeline.Report, error) {
+	j, err := p.job(ctx, cmd, show, o, from, to)
 	if err != nil {
+		return pipeline.Report{}, err
+	}
+	defer j.save()
+	var back pipeline.Source
+	if p.options.verify {
+		if back, err = readBack(j.schemes, to); err != nil {
+			return pipeline.Report{}, errors.Join(err, j.dst.Close())
+		}
+	}
+	done, err := pipeline.Run(ctx, j.src, j.filters, j.dst, j.opts)
+	if err != nil || back == nil {
 		return done, err
+	}
+	return done, verify(ctx, back, done, j.opts)
+}
+
+// A job is all that a run takes, as the command line has it.
+type job struct {
+	schemes pipeline.Schemes
+	src     pipeline.Source
+	filters []pipeline.Filter
+	dst     pipeline.Sink
+	opts    pipeline.Options
+	// save keeps what the layer cache learned.
+	save func()
+}
+
+// job reads the command line of a run; nothing is opened or dialled yet, but for
+// the layer cache.
+func (p *program) job(ctx context.Context, cmd *cobra.Command, show display, o processOptions, from, to string) (j job, err error) {
+	if j.opts, err = p.options.run(show.event); err != nil {
+		return j, err
 	}
 	places, err := p.places(cmd, show.event, from, to)
 	if err != nil {
-		return done, err
+		return j, err
 	}
-	schemes := p.schemes(places)
-	opts.Elsewhere, opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
-	opts.Referrers = o.referrers
-	opts.Provenance = pipeline.Provenance{Mode: pipeline.ProvenanceMode(o.provenance.value), Version: p.build().Version}
-	filters, err := o.chain.filters(builtin.Filters(places, p.further(show.event)...).Noting(func(f pipeline.FilterOutline) {
-		opts.Provenance.Filters = append(opts.Provenance.Filters, f)
+	j.schemes = p.schemes(places)
+	j.opts.Elsewhere, j.opts.OpenURL = builtin.Elsewhere(places), builtin.OpenURL(places)
+	j.opts.Referrers = o.referrers
+	j.opts.Provenance = pipeline.Provenance{Mode: pipeline.ProvenanceMode(o.provenance.value), Version: p.build().Version}
+	j.filters, err = o.chain.filters(builtin.Filters(places, p.further(show.event)...).Noting(func(f pipeline.FilterOutline) {
+		j.opts.Provenance.Filters = append(j.opts.Provenance.Filters, f)
 	}))
 	if err != nil {
-		return done, err
+		return j, err
 	}
-	save, err := p.options.openCache(ctx, o.chain.written(filters), &opts)
+	save, err := p.options.openCache(ctx, o.chain.written(j.filters), &j.opts)
 	if err != nil {
-		return done, err
+		return j, err
 	}
-	defer save()
-	src, err := schemes.Source(from)
+	if j.src, err = j.schemes.Source(from); err == nil {
+		j.dst, err = j.schemes.Sink(to)
+	}
 	if err != nil {
-		return done, err
+		save()
+		return j, err
 	}
-	dst, err := schemes.Sink(to)
-	if err != nil {
-		return done, err
-	}
-	var back pipeline.Source
-	if p.options.verify {
-		if back, err = readBack(schemes, to); err != nil {
-			return done, err
-		}
-	}
-	if done, err = pipeline.Run(ctx, src, filters, dst, opts); err != nil || back == nil {
-		return done, err
-	}
-	return done, verify(ctx, back, done, opts)
+	j.save = save
+	return j, nil
 }

@@ -93,15 +93,32 @@ func (t *transfer) cacheable() bool {
 	return t.run.opts.Cache != nil && t.layer.Role != Opaque && t.layer.Foreign == ""
 }
 
+// A cachedOutcome is what a cache knows of a layer, and the sink holds.
+type cachedOutcome struct {
+	source knownSource
+	key    cacheKey
+	found  CachedLayer
+}
+
 // fromCache takes a layer for done where a cache knows what becomes of it and
 // the sink holds that. Nothing was opened yet.
 func (t *transfer) fromCache(ctx context.Context, filtered bool) (bool, error) {
+	c, err := t.lookup(ctx, filtered)
+	if c == nil || err != nil {
+		return false, err
+	}
+	return true, t.takeCached(ctx, c.source, c.key, c.found)
+}
+
+// lookup looks for what becomes of the layer; nil: nobody knows, or the sink does
+// not hold it.
+func (t *transfer) lookup(ctx context.Context, filtered bool) (*cachedOutcome, error) {
 	if !t.cacheable() {
-		return false, nil
+		return nil, nil
 	}
 	s, ok := t.knownSource()
 	if !ok {
-		return false, nil
+		return nil, nil
 	}
 	for _, k := range t.cacheKeys(s, filtered) {
 		if k.kept && !s.seen {
@@ -116,13 +133,13 @@ func (t *transfer) fromCache(ctx context.Context, filtered bool) (bool, error) {
 		}
 		held, err := t.holdsCached(ctx, s, k, &found)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		if held {
-			return true, t.takeCached(ctx, s, k, found)
+			return &cachedOutcome{s, k, found}, nil
 		}
 	}
-	return false, nil
+	return nil, nil
 }
 
 // holdsCached asks the sink for what a layer becomes. The sink may take it from
@@ -149,7 +166,7 @@ func (t *transfer) holdsCached(ctx context.Context, s knownSource, k cacheKey, c
 	if k.kept && !plan.Held {
 		t.layer.Origin = "" // it was asked for, and refused
 	}
-	if !plan.Held || !c.Claimed {
+	if !plan.Held || !c.Claimed || t.run.foresees() {
 		return plan.Held, nil
 	}
 	return t.believe(ctx, s, c), nil

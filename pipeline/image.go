@@ -41,6 +41,9 @@ type Query struct {
 	// image for its manifest may give the config alone, made up of what it knows:
 	// Manifest.Raw is nil then.
 	Brief bool
+	// Foresight is set by Foresee: no layer will be opened, nothing may be moved or
+	// written for the answer, and what a source cannot say exactly it notes there.
+	Foresight *Foresight
 	// Faults, where it is set, is told what is wrong with manifests and configs;
 	// they are then read as far as they can be. It is for commands that judge an
 	// image: the graph may be written nowhere.

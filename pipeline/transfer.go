@@ -40,25 +40,9 @@ type transfer struct {
 }
 
 func (t *transfer) do(ctx context.Context) (err error) {
-	end := &tarstream.Detector{}
-	chain, err := t.build(ctx, end)
+	chain, filtered, err := t.ask(ctx)
 	if err != nil {
 		return err
-	}
-	filtered := chain != tarstream.Handler(end)
-	asked := t.layer
-	if filtered {
-		asked.Origin = "" // nothing is mounted before the filters have seen it
-	}
-	if t.recodes() {
-		asked = t.recoded(asked)
-	}
-	if t.plan, err = t.run.sink.Plan(ctx, asked); err != nil {
-		return on(SinkSide, err)
-	}
-	t.plan = t.storing(t.plan)
-	if t.mode = t.run.recompress(t.plan.Encoding); filtered || t.recodes() {
-		t.out.Recipe = t.run.recipe(t.mode, t.layer)
 	}
 	if !filtered && t.plan.Held {
 		t.held()
@@ -101,6 +85,31 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		return t.edit(ctx, head.again(), enc)
 	}
 	return t.scan(ctx, head, chain, enc, edits)
+}
+
+// ask asks the filters whether they want to see the layer, and the sink how it
+// wants it.
+func (t *transfer) ask(ctx context.Context) (chain tarstream.Handler, filtered bool, err error) {
+	end := &tarstream.Detector{}
+	if chain, err = t.build(ctx, end); err != nil {
+		return nil, false, err
+	}
+	filtered = chain != tarstream.Handler(end)
+	asked := t.layer
+	if filtered {
+		asked.Origin = "" // nothing is mounted before the filters have seen it
+	}
+	if t.recodes() {
+		asked = t.recoded(asked)
+	}
+	if t.plan, err = t.run.sink.Plan(ctx, asked); err != nil {
+		return nil, false, on(SinkSide, err)
+	}
+	t.plan = t.storing(t.plan)
+	if t.mode = t.run.recompress(t.plan.Encoding); filtered || t.recodes() {
+		t.out.Recipe = t.run.recipe(t.mode, t.layer)
+	}
+	return chain, filtered, nil
 }
 
 // look shows the layer to the filters and checks its diff ID.

@@ -36,10 +36,15 @@ type Sink struct {
 var (
 	_ pipeline.Sink    = (*Sink)(nil)
 	_ pipeline.Limited = (*Sink)(nil)
+
+	_ pipeline.Foreseer = (*Sink)(nil)
 )
 
 // NewSink returns an empty sink.
 func NewSink() *Sink { return &Sink{Store: NewStore()} }
+
+// Foresee changes nothing: Plan leaves no trace.
+func (s *Sink) Foresee() {}
 
 // Capacity answers Holds.
 func (s *Sink) Capacity(context.Context) (pipeline.Capacity, error) { return s.Holds, nil }

@@ -23,6 +23,7 @@ type sink struct {
 	cfg     Config
 	options runtimespec.Options
 
+	foresees  bool // nothing is made
 	open      sync.Once
 	opened    error
 	session   *staging.Dir
@@ -36,6 +37,8 @@ type sink struct {
 var (
 	_ pipeline.Sink    = (*sink)(nil)
 	_ pipeline.Limited = (*sink)(nil)
+
+	_ pipeline.Foreseer = (*sink)(nil)
 )
 
 func newSink(loc pipeline.Location, cfg Config) (*sink, error) {
@@ -60,13 +63,16 @@ func (s *sink) begin(ctx context.Context) error {
 			s.opened = fmt.Errorf("runtime bundles are made on Linux only: %w", errors.ErrUnsupported)
 			return
 		}
-		if s.opened = s.look(); s.opened == nil {
+		if s.opened = s.look(); s.opened == nil && !s.foresees {
 			s.session, s.opened = staging.Open(ctx, s.path)
 		}
 		s.opened = s.explain(s.opened)
 	})
 	return s.opened
 }
+
+// Foresee makes the sink look at the directory and leave it as it is.
+func (s *sink) Foresee() { s.foresees = true }
 
 // look judges the directory before anything is made in it.
 func (s *sink) look() error {

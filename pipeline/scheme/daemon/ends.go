@@ -27,6 +27,10 @@ func (s *chooser) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, e
 		if src == nil {
 			return Unfit(errors.New("it leads into daemons only"))
 		}
+		if _, exact := l.(Lister); q.Foresight != nil && !exact {
+			g, err = s.target.outline(ctx, q)
+			return err
+		}
 		g, err = src.Open(ctx, q)
 		return err
 	})
@@ -43,6 +47,8 @@ type receiver struct {
 	once sync.Once // guards what choose sets
 	sink pipeline.Sink
 	err  error
+
+	foresees bool // the lane is to leave no trace
 }
 
 var (
@@ -50,7 +56,11 @@ var (
 	_ pipeline.Limited  = (*receiver)(nil)
 	_ pipeline.Deferred = (*receiver)(nil)
 	_ pipeline.Laned    = (*receiver)(nil)
+	_ pipeline.Foreseer = (*receiver)(nil)
 )
+
+// Foresee makes the lane that will be chosen foresee, if it can.
+func (r *receiver) Foresee() { r.foresees = true }
 
 // Chosen is the sink of the first lane that works.
 func (r *receiver) Chosen(ctx context.Context) (pipeline.Sink, error) {
@@ -67,7 +77,11 @@ func (r *receiver) choose(ctx context.Context) error {
 		if sink == nil {
 			return Unfit(errors.New("it leads out of daemons only"))
 		}
-		if s, ok := sink.(pipeline.Limited); ok {
+		f, foresees := sink.(pipeline.Foreseer)
+		if r.foresees && foresees {
+			f.Foresee()
+		}
+		if s, ok := sink.(pipeline.Limited); ok && (foresees || !r.foresees) {
 			if _, err := s.Capacity(ctx); err != nil {
 				return errors.Join(err, sink.Close())
 			}

@@ -25,6 +25,14 @@ type Lane interface {
 	Sink(t Target) pipeline.Sink
 }
 
+// A Lister is a lane whose source lists the layers of images without moving one.
+// Of other lanes' images the daemon's own word is taken where nothing may be
+// moved (pipeline.Query.Foresight).
+type Lister interface {
+	Lane
+	Lists()
+}
+
 // A Target is a daemon, and images in it.
 type Target struct {
 	// Place is the daemon. Its client is closed after what the lane has opened.

@@ -49,6 +49,8 @@ type Sink struct {
 	sparse   sparse
 	shipment *shipment
 
+	foresees bool // no load is begun
+
 	once sync.Once // guards what begin sets
 	err  error
 
@@ -61,6 +63,8 @@ var (
 	_ pipeline.Sink    = (*Sink)(nil)
 	_ pipeline.Skipper = (*Sink)(nil)
 	_ pipeline.Limited = (*Sink)(nil)
+
+	_ pipeline.Foreseer = (*Sink)(nil)
 )
 
 // errAborted is what the daemon's side of the pipe sees of a run that ends
@@ -71,6 +75,9 @@ var errAborted = errors.New("the run was aborted")
 func (s *Sink) begin(ctx context.Context) error {
 	s.once.Do(func() {
 		s.sparse.look(ctx, s.engine, s.target)
+		if s.foresees {
+			return
+		}
 		s.shipment.start(ctx, s.engine)
 		s.mu.Lock()
 		s.begun = true
@@ -82,6 +89,9 @@ func (s *Sink) begin(ctx context.Context) error {
 	})
 	return s.err
 }
+
+// Foresee makes Plan answer without a load.
+func (s *Sink) Foresee() { s.foresees = true }
 
 // Plan asks for plain layers where the daemon cannot read their compression, or
 // could not and nobody knows yet what it is.

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
+	"github.com/occystrap/occystrap/pipeline/internal/staging"
 )
 
 // sink writes images into a directory. Layers have temporary names until
@@ -26,9 +29,10 @@ type sink struct {
 	one        bool // there is room for one image
 	cfg        Config
 
-	open    sync.Once
-	opened  error
-	session *session
+	foresees bool // the directory is looked at, and stays as it is
+	open     sync.Once
+	opened   error
+	session  *session // nil while there is no directory to look at
 
 	mu        sync.Mutex
 	layers    map[digest.Digest]string // temporary files of layers that came
@@ -52,6 +56,8 @@ const expandLayers = "layers"
 var (
 	_ pipeline.Sink    = (*sink)(nil)
 	_ pipeline.Limited = (*sink)(nil)
+
+	_ pipeline.Foreseer = (*sink)(nil)
 )
 
 func newSink(loc pipeline.Location, cfg Config, add Addition) (*sink, error) {
@@ -81,6 +87,10 @@ func newSink(loc pipeline.Location, cfg Config, add Addition) (*sink, error) {
 // begin opens the directory, once.
 func (s *sink) begin(ctx context.Context) error {
 	s.open.Do(func() {
+		if s.foresees {
+			s.opened = s.explain(s.look())
+			return
+		}
 		if s.session, s.opened = openSession(ctx, s.path, s.cfg.Limits); s.opened == nil {
 			s.opened = s.fits()
 		}
@@ -90,6 +100,22 @@ func (s *sink) begin(ctx context.Context) error {
 		s.opened = s.explain(s.opened)
 	})
 	return s.opened
+}
+
+// Foresee makes the sink look at the directory, if there is one, and nothing else.
+func (s *sink) Foresee() { s.foresees = true }
+
+// look opens the directory for reading.
+func (s *sink) look() error {
+	root, err := os.OpenRoot(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return staging.Plain(err)
+	}
+	s.session = &session{folder: &folder{root: root, what: s.path, limits: s.cfg.Limits}}
+	return s.fits()
 }
 
 // fits refuses to mix both layouts in one directory.
@@ -149,6 +175,9 @@ func (s *sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 	if d == "" {
 		return plan, nil
 	}
+	if s.session == nil {
+		return plan, nil // no directory, and none is made
+	}
 	var err error
 	plan.Held, err = s.holds(ctx, d)
 	return plan, s.explain(err)
@@ -187,8 +216,8 @@ func (s *sink) holds(ctx context.Context, d digest.Digest) (bool, error) {
 func (s *sink) check(ctx context.Context, d digest.Digest) (bool, error) {
 	name := s.file(d)
 	size, err := s.session.size(name)
-	if err != nil || size < 0 {
-		return false, err
+	if err != nil || size < 0 || s.foresees { // a run would read it first
+		return size >= 0, err
 	}
 	got, err := s.session.hash(ctx, name, d.Algorithm())
 	if err != nil {
@@ -250,6 +279,9 @@ func (s *sink) Close() error {
 	s.open.Do(func() { s.opened = errors.New("it is closed") })
 	if s.session == nil {
 		return nil
+	}
+	if s.foresees {
+		return s.session.root.Close()
 	}
 	err := s.session.Close(s.published)
 	s.session = nil

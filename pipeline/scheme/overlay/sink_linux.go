@@ -20,6 +20,7 @@ type sink struct {
 type plainSink interface {
 	pipeline.Sink
 	pipeline.Limited
+	pipeline.Foreseer
 }
 
 var _ plainSink = (*sink)(nil)

@@ -25,6 +25,7 @@ type Sink struct {
 	client      *client
 	compression pipeline.Compression
 	recompress  pipeline.Recompress
+	foresees    bool // nothing is mounted
 
 	mu       sync.Mutex
 	held     map[digest.Digest]bool     // blobs that the repository has for certain
@@ -44,6 +45,7 @@ var (
 
 	_ pipeline.Placed   = (*Sink)(nil)
 	_ pipeline.Reopener = (*Sink)(nil)
+	_ pipeline.Foreseer = (*Sink)(nil)
 )
 
 func newSink(c *client, cfg Config) *Sink {
@@ -73,11 +75,14 @@ func (s *Sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 	if plan.Held, err = s.holds(ctx, l.Blob.Digest); err != nil {
 		return pipeline.Plan{}, s.client.explain(err, "look for blob "+l.Blob.Digest.String())
 	}
-	if !plan.Held && s.MayMount(l) {
+	if !plan.Held && !s.foresees && s.MayMount(l) {
 		plan.Held = s.mount(ctx, l)
 	}
 	return plan, nil
 }
+
+// Foresee makes Plan ask and nothing else.
+func (s *Sink) Foresee() { s.foresees = true }
 
 // Place names the repository, for others of the registry to mount from.
 func (s *Sink) Place() string { return s.client.ref.Origin() }

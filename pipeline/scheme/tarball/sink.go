@@ -65,6 +65,8 @@ type sink struct {
 	target target
 	queue  *queue
 
+	foresees bool // nothing is made
+
 	mu        sync.Mutex
 	started   error // what start returned
 	start     sync.Once
@@ -87,6 +89,8 @@ var (
 	_ pipeline.Sink    = (*sink)(nil)
 	_ pipeline.Skipper = (*sink)(nil)
 	_ pipeline.Limited = (*sink)(nil)
+
+	_ pipeline.Foreseer = (*sink)(nil)
 )
 
 // NewStreamSink writes an archive to w as it goes: standard output, a daemon's
@@ -130,8 +134,10 @@ func (s *sink) Capacity(context.Context) (pipeline.Capacity, error) {
 // Plan takes every layer as it came, except that a plain archive has plain
 // layers.
 func (s *sink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, error) {
-	if err := s.begin(); err != nil {
-		return pipeline.Plan{}, err
+	if !s.foresees {
+		if err := s.begin(); err != nil {
+			return pipeline.Plan{}, err
+		}
 	}
 	if s.cfg.Format != FormatDocker {
 		return pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.cfg.Recompress}}, nil
@@ -141,6 +147,9 @@ func (s *sink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, error) 
 	}
 	return pipeline.Plan{Encoding: pipeline.Encoding{Compression: pipeline.Plain}}, nil
 }
+
+// Foresee makes Plan answer without an archive.
+func (s *sink) Foresee() { s.foresees = true }
 
 // errNotDocker says what format=docker cannot hold, and what can.
 func errNotDocker(what string) error {
