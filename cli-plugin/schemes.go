@@ -15,6 +15,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
 	"github.com/occystrap/occystrap/pipeline/scheme/tarball"
 	"github.com/occystrap/occystrap/plugin/content"
+	"github.com/occystrap/occystrap/plugin/graphdriver/layers"
 )
 
 // Variables that say where containerd is, as to ctr and nerdctl.
@@ -33,7 +34,10 @@ func (p *program) further(events pipeline.Events) []pipeline.Scheme {
 
 // lanes are the ways into and out of daemons beyond those of pipeline/scheme/daemon.
 func (p *program) lanes(pipeline.Events) []daemon.Lane {
-	return []daemon.Lane{content.Lane(content.LaneConfig{Limits: p.options.limits()})}
+	return []daemon.Lane{
+		content.Lane(content.LaneConfig{Limits: p.options.limits()}),
+		layers.Lane{},
+	}
 }
 
 // schemes are all places that images can live in.
