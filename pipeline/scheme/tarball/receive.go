@@ -29,8 +29,8 @@ func (g *streamGraph) read(ctx context.Context) {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", g.what, err)
 	}
-	g.err = err
 	g.spool.End(err)
+	g.End(err)
 }
 
 func (g *streamGraph) receive(ctx context.Context) error {
@@ -113,7 +113,7 @@ func (r *receiver) entry(ctx context.Context, h *tar.Header, content io.Reader) 
 	layer := r.looksLikeLayer(m.name, head)
 	if d != "" {
 		if layer {
-			r.g.announce(r.g.layer(m, d))
+			r.g.Announce(r.g.layer(m, d))
 		}
 		return r.rest(ctx, m, head, content, nil)
 	}
@@ -122,7 +122,7 @@ func (r *receiver) entry(ctx context.Context, h *tar.Header, content io.Reader) 
 	}
 	if layer && a.blobs[m.sum] == nil {
 		a.blobs[m.sum] = m
-		r.g.announce(r.g.layer(m, m.sum))
+		r.g.Announce(r.g.layer(m, m.sum))
 	}
 	return nil
 }
