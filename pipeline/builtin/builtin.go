@@ -56,6 +56,7 @@ func Schemes(cfg Config, extra ...pipeline.Scheme) pipeline.Schemes {
 		remote.Scheme(cfg.Remote),
 		tarball.Scheme(cfg.Tarball),
 		daemon.Scheme(cfg.Daemon),
+		daemon.PushScheme(cfg.Daemon),
 		dir.Scheme(cfg.Dir),
 		bundle.Scheme(cfg.Bundle),
 		overlay.Scheme(cfg.Overlay),

@@ -17,7 +17,7 @@ func TestTheListIsComplete(t *testing.T) {
 	var schemes, filters []string
 	for _, s := range builtin.Schemes(builtin.Config{}) {
 		schemes = append(schemes, s.Name)
-		if s.Sink == nil || s.Source == nil && s.Name != "oci" { // an image that was unpacked is none any more
+		if s.Sink == nil && s.Name != "dockerpush" || s.Source == nil && s.Name != "oci" { // an image that was unpacked is none any more
 			t.Errorf("%s:// lacks an end", s.Name)
 		}
 		for _, o := range s.Options {
@@ -32,7 +32,7 @@ func TestTheListIsComplete(t *testing.T) {
 			t.Errorf("filter %s has no help", k.Name)
 		}
 	}
-	if want := []string{"registry", "tar", "docker", "dir", "oci", "mounts"}; !slices.Equal(schemes, want) {
+	if want := []string{"registry", "tar", "docker", "dockerpush", "dir", "oci", "mounts"}; !slices.Equal(schemes, want) {
 		t.Errorf("schemes are %v, expected %v", schemes, want)
 	}
 	if want := []string{"normalize-timestamps", "exclude", "search", "inspect", "deny", "config", "platforms", "attestations", "recompress", "flatten"}; !slices.Equal(filters, want) {

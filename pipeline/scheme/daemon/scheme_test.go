@@ -22,8 +22,8 @@ func TestLocationMistakesAreUsageErrors(t *testing.T) {
 		want      string
 	}{
 		{"source without a name", "docker://", source, "docker://NAME[:TAG]"},
-		{"unknown lane out", "docker://a?lane=push", source, "there is save"},
-		{"lane in as a lane out", "docker://a?lane=load", source, "there is save"},
+		{"unknown lane out", "docker://a?lane=nosuch", source, "there is push, save"},
+		{"lane in as a lane out", "docker://a?lane=load", source, "there is push, save"},
 		{"unknown lane in", "docker://a?lane=pull", sink, "there is load"},
 		{"also at a destination", "docker://a?also=b", sink, "no meaning for a destination"},
 		{"misspelt option", "docker://a?soket=/x", source, `did you mean "socket"`},
