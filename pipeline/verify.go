@@ -32,7 +32,7 @@ func Verify(ctx context.Context, src Source, want Report, opts Options) error {
 		if err != nil {
 			return fmt.Errorf("verify: %w", err)
 		}
-		if l.Foreign == "" {
+		if l.Foreign == "" && !l.Absent { // an absent layer is where the archive is for
 			group.Go(func() error { return verifyLayer(gctx, l, limits) })
 		}
 	}

@@ -8,7 +8,6 @@
 package inventory
 
 import (
-	"cmp"
 	"iter"
 	"slices"
 
@@ -108,7 +107,7 @@ func (i *Inventory) All() iter.Seq[pipeline.Holding] {
 			for k := range set {
 				keys = append(keys, k)
 			}
-			slices.SortFunc(keys, func(a, b digest.Digest) int { return cmp.Compare(a, b) })
+			slices.Sort(keys)
 			for _, k := range keys {
 				if !yield(set[k]) {
 					return

@@ -43,6 +43,11 @@ type archive struct {
 	referring sync.Once // guards what Referrers finds
 	referrers map[digest.Digest][]pipeline.Referrer
 	unlisted  error // why there is no list of referrers
+	// omits are blobs that a partial archive was made without.
+	omits map[digest.Digest]bool
+	// blame adds to an error about these bytes where they lie; nil: they lie in one
+	// file.
+	blame func(err error, off, n int64) error
 	// own: what holds the members is ours alone, and a sum computed once holds.
 	own bool
 }

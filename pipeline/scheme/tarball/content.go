@@ -26,10 +26,10 @@ func (c content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, er
 	}
 	raw, err := c.read(ctx, m)
 	if err != nil {
-		return nil, err
+		return nil, c.blaming(m, err)
 	}
 	if got := desc.Digest.Algorithm().FromBytes(raw); got != desc.Digest {
-		return raw, pipeline.DigestError(m.name, desc.Digest, got)
+		return raw, c.blaming(m, pipeline.DigestError(m.name, desc.Digest, got))
 	}
 	return raw, c.checkSize(m, size)
 }
@@ -41,11 +41,22 @@ func (c content) Holds(_ context.Context, desc ocispec.Descriptor) (bool, error)
 
 // Open returns a blob's bytes; several may be read at once.
 func (c content) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	if c.omits[desc.Digest] {
+		return nil, fmt.Errorf("%s: %w", c.what, c.absent(desc.Digest))
+	}
 	m, err := c.find(desc)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.what, err)
 	}
 	return c.verified(ctx, m, desc.Digest), nil
+}
+
+// blaming adds to an error about a member which volume it lies in.
+func (a *archive) blaming(m *member, err error) error {
+	if a.blame == nil {
+		return err
+	}
+	return a.blame(err, m.off, m.size)
 }
 
 // Referrers finds what refers to a manifest among all that the archive holds.
@@ -72,7 +83,11 @@ func (a *archive) verified(ctx context.Context, m *member, d digest.Digest) io.R
 	if a.own && m.sum == d {
 		want.Digest = ""
 	}
-	return pipeline.Named(pipeline.Verified(io.NopCloser(a.open(ctx, m)), want), a.what+": "+m.name)
+	rc := pipeline.Verified(io.NopCloser(a.open(ctx, m)), want)
+	if a.blame != nil {
+		rc = &blamed{rc, func(err error) error { return a.blaming(m, err) }}
+	}
+	return pipeline.Named(rc, a.what+": "+m.name)
 }
 
 // find returns the member that holds a blob of the size that is promised.

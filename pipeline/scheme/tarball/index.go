@@ -33,6 +33,11 @@ func (a *archive) indexRoots(ctx context.Context, q pipeline.Query, otherList bo
 	if err := json.Unmarshal(raw, &idx); err != nil {
 		return nil, fmt.Errorf("%s: %w", indexMember, err)
 	}
+	return a.rootsOf(indexMember, idx, q, otherList)
+}
+
+// rootsOf are the images that an index lists and the archive holds.
+func (a *archive) rootsOf(member string, idx ocispec.Index, q pipeline.Query, otherList bool) ([]root, error) {
 	if err := a.checkCount(len(idx.Manifests)); err != nil {
 		return nil, err
 	}
@@ -40,7 +45,7 @@ func (a *archive) indexRoots(ctx context.Context, q pipeline.Query, otherList bo
 	var missing []string
 	for _, desc := range idx.Manifests {
 		if err := desc.Digest.Validate(); err != nil {
-			return nil, fmt.Errorf("%s: digest %q: %w", indexMember, desc.Digest, err)
+			return nil, fmt.Errorf("%s: digest %q: %w", member, desc.Digest, err)
 		}
 		if a.blobs[desc.Digest] == nil {
 			missing = append(missing, desc.Digest.String())

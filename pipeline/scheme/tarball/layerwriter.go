@@ -84,6 +84,9 @@ func (w *layerWriter) Commit(_ context.Context, blob ocispec.Descriptor, diffID 
 	if w.s.cfg.Format == FormatDocker && diffID != "" && diffID != blob.Digest {
 		return fmt.Errorf("layer %s: %w", blob.Digest, errNotDocker("compressed layers"))
 	}
+	if done, err := w.s.takeBack(w, blob.Digest, diffID); done || err != nil {
+		return err
+	}
 	if err := w.buf.Flush(); err != nil {
 		return w.s.explain(err)
 	}

@@ -90,6 +90,13 @@ func (s *sink) writeLayout() error {
 		return err
 	}
 	idx.Manifests = append(idx.Manifests, referrers...)
+	if left := s.omitted(order); len(left) > 0 {
+		s.tellPartial(left)
+		return s.appendJSON(partialMember, partialList{Version: partialVersion, Comment: partialComment, Index: idx, Omitted: left})
+	}
+	if err := s.layoutFile(); err != nil {
+		return err
+	}
 	if err := s.appendJSON(indexMember, idx); err != nil {
 		return err
 	}

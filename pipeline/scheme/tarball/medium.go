@@ -7,10 +7,18 @@ import (
 
 // A medium takes the bytes of an archive.
 type medium struct {
-	// file is set where bytes can be written in any place.
-	file *os.File
+	// file is set where bytes can be written in any place: a file, or several that
+	// are one behind the other.
+	file spread
 	// w is set where they can only be written in order.
 	w io.Writer
+}
+
+// A spread is written and read in any place, from several goroutines at once.
+type spread interface {
+	io.WriterAt
+	io.ReaderAt
+	Truncate(size int64) error
 }
 
 // writeAt writes p at off; a stream is at off already.
@@ -30,12 +38,14 @@ func (m medium) copyAt(off int64, from *os.File, n int64) error {
 		return err
 	}
 	w := m.w
-	if m.file != nil {
+	if f, ok := m.file.(*os.File); ok {
 		// Only whoever moves layers uses the file's own offset.
-		if _, err := m.file.Seek(off, io.SeekStart); err != nil {
+		if _, err := f.Seek(off, io.SeekStart); err != nil {
 			return plainError(err)
 		}
-		w = m.file
+		w = f
+	} else if m.file != nil {
+		w = io.NewOffsetWriter(m.file, off)
 	}
 	got, err := io.CopyBuffer(w, io.LimitReader(from, n), make([]byte, bufferSize))
 	if err == nil && got < n {

@@ -52,6 +52,12 @@ func (a *archive) graph(ctx context.Context, image string, q pipeline.Query, clo
 // roots finds the images. An index.json that can be used wins: manifests and
 // digests stay as they are, and manifest.json only adds names.
 func (a *archive) roots(ctx context.Context, q pipeline.Query) ([]root, error) {
+	if list, err := a.partial(ctx); list != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return a.rootsOf(partialMember, list.Index, q, false)
+	}
 	saved, err := a.saved(ctx)
 	if err != nil {
 		return nil, err

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
 // scan reads the headers of a plain archive in a file, skipping what is
 // between them.
-func (a *archive) scan(ctx context.Context, f *os.File, size int64) error {
+func (a *archive) scan(ctx context.Context, f io.ReaderAt, size int64) error {
 	a.section = func(_ context.Context, off, n int64) io.Reader { return io.NewSectionReader(f, off, n) }
 	r := io.NewSectionReader(f, 0, size)
 	tr := tar.NewReader(r)

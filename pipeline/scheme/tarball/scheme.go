@@ -50,6 +50,9 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "image", Source: true, Help: "the image of the archive to take: a name, a digest, or all (default)"},
 			{Name: "format", Sink: true, Help: "auto (OCI layout and manifest.json, default), docker (plain docker save) or oci"},
 			{Name: "compress", Sink: true, Help: "compress the whole archive: gzip, zstd or none (default: by the file's name)"},
+			{Name: "have", Sink: true, Help: "leave out the layers that this inventory of the destination lists (occystrap inventory)"},
+			{Name: "ledger", Sink: true, Help: "leave out the layers that this file records as sent, and record those of the archive"},
+			{Name: "split", Sink: true, Help: "write volumes of this size, FILE.001 and so on, and SHA256SUMS: 4g, 700MiB"},
 			pipeline.RecompressOption,
 		},
 		Source: func(loc pipeline.Location) (pipeline.Source, error) {

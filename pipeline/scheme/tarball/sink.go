@@ -13,6 +13,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/ocilayout"
+	"github.com/occystrap/occystrap/pipeline/inventory"
 )
 
 // A Format says what kind of archive is written.
@@ -53,6 +54,12 @@ type SinkConfig struct {
 	// Omitted says which layers whoever loads the archive has already: it lists
 	// images that lack them here. Nil: an archive has all of its layers.
 	Omitted func(layer digest.Digest) bool
+	// HaveFile names an inventory of the destination: what it lists is left out. ""
+	// leaves out nothing.
+	HaveFile string
+	// LedgerFile names the inventory of what was sent before, which is left out and
+	// to which the archive is added; "" for none.
+	LedgerFile string
 	// Events receives warnings.
 	Events pipeline.Events
 }
@@ -72,7 +79,13 @@ type sink struct {
 	start     sync.Once
 	committed map[digest.Digest]bool // layers whose bytes are in
 	manifests []pipeline.Manifest
-	zstd      bool // said that old Dockers cannot load it
+	zstd      bool                   // said that old Dockers cannot load it
+	left      map[digest.Digest]bool // layers that were left out
+
+	meeting sync.Once // guards what meet sets
+	unmet   error
+	have    *inventory.Inventory // what the destination has; nil: it is not known
+	ledger  *ledger
 }
 
 // A target is where the bytes of an archive go in the end.
@@ -103,17 +116,22 @@ func newArchiveSink(what string, t target, cfg SinkConfig) *sink {
 	if cfg.Format == "" {
 		cfg.Format = FormatAuto
 	}
-	return &sink{what: what, cfg: cfg, target: t, committed: map[digest.Digest]bool{}}
+	return &sink{what: what, cfg: cfg, target: t, committed: map[digest.Digest]bool{}, left: map[digest.Digest]bool{}}
 }
 
 // begin opens the target and writes what an OCI layout starts with.
 func (s *sink) begin() error {
 	s.start.Do(func() {
-		m, err := s.target.open()
+		var m medium
+		err := s.meet()
+		if err == nil {
+			m, err = s.target.open()
+		}
 		if err == nil {
 			s.queue = newQueue(m, s.cfg.TempDir)
-			if s.cfg.Format != FormatDocker {
-				err = s.queue.append(layoutMember, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`))
+			// An archive that may turn out to be partial is no OCI layout yet.
+			if s.cfg.Format != FormatDocker && s.have == nil {
+				err = s.layoutFile()
 			}
 		}
 		s.started = s.explain(err)
@@ -121,11 +139,19 @@ func (s *sink) begin() error {
 	return s.started
 }
 
+// layoutFile writes what makes the archive an OCI layout, once.
+func (s *sink) layoutFile() error {
+	return s.queue.append(layoutMember, []byte(`{"imageLayoutVersion":"`+ocispec.ImageLayoutVersion+`"}`))
+}
+
 // Capacity is everything, but a plain archive has no indexes: it takes the
 // image for this machine.
 func (s *sink) Capacity(context.Context) (pipeline.Capacity, error) {
+	if err := s.meet(); err != nil {
+		return pipeline.Capacity{}, s.explain(err)
+	}
 	if s.cfg.Format != FormatDocker {
-		return pipeline.Capacity{}, nil
+		return pipeline.Capacity{Chains: s.have != nil}, nil
 	}
 	p := pipeline.DefaultPlatform()
 	return pipeline.Capacity{Platform: &p, NoReferrers: true, NoAnnotations: true}, nil
@@ -140,7 +166,11 @@ func (s *sink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, error) 
 		}
 	}
 	if s.cfg.Format != FormatDocker {
-		return pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.cfg.Recompress}}, nil
+		plan := pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.cfg.Recompress}}
+		if s.have != nil {
+			plan.Held = s.leaveOut(l)
+		}
+		return plan, nil
 	}
 	if l.Role == pipeline.Opaque {
 		return pipeline.Plan{}, fmt.Errorf("%s: %w", s.what, errNotDocker("attestations and artifacts"))
@@ -226,7 +256,7 @@ func (s *sink) Publish(ctx context.Context) error {
 		err = s.queue.finish()
 	}
 	if err == nil {
-		err = s.target.publish()
+		err = s.publish()
 	}
 	return s.explain(err)
 }
@@ -237,6 +267,11 @@ func (s *sink) Close() error {
 	var err error
 	if s.queue != nil {
 		err = s.queue.close()
+	}
+	s.meeting.Do(func() { s.unmet = errors.New("it is closed") })
+	if s.ledger != nil {
+		err = errors.Join(err, s.ledger.close())
+		s.ledger = nil
 	}
 	return errors.Join(err, s.target.close())
 }

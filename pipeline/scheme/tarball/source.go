@@ -28,6 +28,13 @@ func (s *source) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, er
 		in := struct{ io.Reader }{s.cfg.stdin()}
 		return newStream(ctx, "standard input", in, s.cfg, q, s.image)
 	}
+	base, names, err := findVolumes(s.path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path, plainError(err))
+	}
+	if len(names) > 0 {
+		return s.openVolumes(ctx, base, names, q)
+	}
 	f, err := os.Open(s.path)
 	if err != nil {
 		return nil, err
@@ -63,4 +70,40 @@ func (s *source) open(ctx context.Context, f *os.File, q pipeline.Query) (pipeli
 		return nil, err
 	}
 	return a.graph(ctx, s.image, q, f.Close)
+}
+
+// openVolumes finds the images of an archive in volumes, which is read by offset
+// as one in a file is.
+func (s *source) openVolumes(ctx context.Context, base string, names []string, q pipeline.Query) (g pipeline.Graph, err error) {
+	set, err := openVolumes(base, names)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", base, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = set.Close()
+			err = fmt.Errorf("%s: %w", base, err)
+		}
+	}()
+	head := make([]byte, min(codec.PeekSize, set.total))
+	if _, err := set.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if codec.Sniff(head) != codec.Plain {
+		// What is wrong with it shows when it is unpacked, too late to tell where.
+		if err := set.check(); err != nil {
+			return nil, err
+		}
+		in := struct {
+			io.Reader
+			io.Closer
+		}{io.NewSectionReader(set, 0, set.total), set}
+		return newStream(ctx, base, in, s.cfg, q, s.image)
+	}
+	a := newArchive(base, q.Limits)
+	a.blame = set.blaming
+	if err := a.scan(ctx, set, set.total); err != nil {
+		return nil, set.blaming(err, 0, set.total)
+	}
+	return a.graph(ctx, s.image, q, set.Close)
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/docker/go-units"
+
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/internal/codec"
 )
@@ -40,7 +42,19 @@ func newSink(loc pipeline.Location, cfg Config) (pipeline.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc := SinkConfig{TempDir: cfg.TempDir, Format: format, Recompress: mode, Events: cfg.Events}
+	sc := SinkConfig{TempDir: cfg.TempDir, Format: format, Recompress: mode, HaveFile: loc.Query["have"], LedgerFile: loc.Query["ledger"], Events: cfg.Events}
+	if format == FormatDocker && (sc.HaveFile != "" || sc.LedgerFile != "") {
+		return nil, pipeline.Usage("tar:// option format=docker is an archive with all of its layers; leave out format=, or have= and ledger=")
+	}
+	size, err := volumeSize(loc.Query["split"])
+	switch {
+	case err != nil:
+		return nil, err
+	case size > 0 && path == stdStream:
+		return nil, pipeline.Usage("tar:// option split needs a file's name; standard output is one stream")
+	case size > 0:
+		return newArchiveSink(path, &volumeTarget{path: path, size: size, c: c}, sc), nil
+	}
 	if path == stdStream {
 		return newArchiveSink("standard output", &streamTarget{w: cfg.stdout(), c: c}, sc), nil
 	}
@@ -61,6 +75,23 @@ func compression(path, option string) (codec.Compression, error) {
 		return c, nil
 	}
 	return "", pipeline.Usage("tar:// option compress is %q; it takes gzip, zstd or none", option)
+}
+
+// leastVolume is the smallest volume, in bytes: with less a slip of the pen would
+// fill a directory.
+const leastVolume = 64 << 10
+
+// volumeSize reads the option split=, a size as everywhere in Docker's options; 0
+// for none.
+func volumeSize(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := units.RAMInBytes(s)
+	if err != nil || n < leastVolume {
+		return 0, pipeline.Usage("tar:// option split is %q; it takes the size of a volume, 64k or more, as 4g or 700MiB", s)
+	}
+	return n, nil
 }
 
 // streamTarget is a stream that is written in order.
