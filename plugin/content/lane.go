@@ -39,6 +39,11 @@ func Lane(cfg LaneConfig) daemon.Lane { return lane{cfg} }
 
 type lane struct{ cfg LaneConfig }
 
+var _ daemon.Lister = lane{}
+
+// Lists: the manifests tell all layers.
+func (lane) Lists() {}
+
 // Name is "content".
 func (lane) Name() string { return daemon.LaneContent }
 

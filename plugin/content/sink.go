@@ -29,6 +29,7 @@ type sink struct {
 	recompress  pipeline.Recompress
 	limits      pipeline.Limits
 	events      pipeline.Events
+	foresees    bool // it looks, and takes no lease
 
 	open      sync.Once // guards what begin sets
 	opened    error
@@ -41,6 +42,8 @@ type sink struct {
 var (
 	_ pipeline.Sink    = (*sink)(nil)
 	_ pipeline.Limited = (*sink)(nil)
+
+	_ pipeline.Foreseer = (*sink)(nil)
 )
 
 // begin connects, once.
@@ -57,6 +60,9 @@ func (s *sink) connect(ctx context.Context) (err error) {
 	}
 	if s.store, err = s.at.connect(ctx); err != nil {
 		return err
+	}
+	if s.foresees {
+		return nil
 	}
 	if err := s.store.takeLease(ctx); err != nil || !s.unpack {
 		return err
@@ -84,8 +90,26 @@ func (s *sink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error
 		return plan, nil
 	}
 	var err error
-	plan.Held, err = s.store.takes(ctx, l.Blob)
+	if s.foresees {
+		plan.Held, err = s.store.has(ctx, l.Blob)
+	} else {
+		plan.Held, err = s.store.takes(ctx, l.Blob)
+	}
 	return plan, err
+}
+
+// Foresee makes Plan look and take nothing. What only another namespace has is
+// found when it is asked for, which a plan does not do.
+func (s *sink) Foresee() { s.foresees = true }
+
+// has says whether the namespace has a blob.
+func (s *store) has(ctx context.Context, blob ocispec.Descriptor) (bool, error) {
+	info, err := s.blobs().Info(s.in(ctx), blob.Digest)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	// Of another size than its descriptor says it is read, and found out.
+	return err == nil && info.Size == blob.Size, s.explain(ctx, "look for "+blob.Digest.String(), err)
 }
 
 // takes says whether containerd has a blob, and puts it under the lease if so.
@@ -95,10 +119,8 @@ func (s *store) takes(ctx context.Context, blob ocispec.Descriptor) (held bool, 
 	if err := s.protect(ctx, blob.Digest); err != nil { // first, lest it be collected in between
 		return false, err
 	}
-	info, err := s.blobs().Info(s.in(ctx), blob.Digest)
-	if err == nil || !errdefs.IsNotFound(err) {
-		// Of another size than its descriptor says it is read, and found out.
-		return err == nil && info.Size == blob.Size, s.explain(ctx, doing, err)
+	if held, err := s.has(ctx, blob); held || err != nil {
+		return held, err
 	}
 	w, err := s.write(ctx, ocispec.Descriptor{Digest: blob.Digest, Size: blob.Size})
 	if errdefs.IsAlreadyExists(err) {

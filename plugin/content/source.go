@@ -47,11 +47,8 @@ func (s *source) open(ctx context.Context, st *store, q pipeline.Query) (pipelin
 
 // graph keeps what roots reach, and opens it.
 func (s *store) graph(ctx context.Context, roots []pipeline.Root, q pipeline.Query) (pipeline.Graph, error) {
-	if err := s.takeLease(ctx); err != nil {
-		return nil, err
-	}
-	for _, root := range roots {
-		if err := s.protect(ctx, root.Desc.Digest); err != nil {
+	if q.Foresight == nil {
+		if err := s.keep(ctx, roots); err != nil {
 			return nil, err
 		}
 	}
@@ -67,6 +64,19 @@ func (s *store) graph(ctx context.Context, roots []pipeline.Root, q pipeline.Que
 		return nil, fmt.Errorf("%w: containerd lacks layers of it, as when it discards them once they are unpacked; --missing=fetch fetches them from their registry", err)
 	}
 	return g, err
+}
+
+// keep takes a lease for what roots reach.
+func (s *store) keep(ctx context.Context, roots []pipeline.Root) error {
+	if err := s.takeLease(ctx); err != nil {
+		return err
+	}
+	for _, root := range roots {
+		if err := s.protect(ctx, root.Desc.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // find looks for an image by its names, then by its digest.
