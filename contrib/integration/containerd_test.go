@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,10 +55,16 @@ func ctrURI(t testing.TB, name string) string {
 	return "containerd://" + name + "?namespace=" + ctrNamespace + "&address=" + pipelinetest.Env(t, "OCCYSTRAP_TEST_CONTAINERD")
 }
 
-// ctrRun runs a command in an image that containerd has unpacked.
+// ctrRun runs a command in an image that containerd has unpacked, and returns what
+// it says. It says it to a file: ctr may lose the end of a container's output.
 func ctrRun(t testing.TB, name, command string) string {
 	t.Helper()
-	return ctr(t, "run", "--rm", name, strings.ToLower(rand.Text()), "sh", "-c", command)
+	dir := t.TempDir()
+	ctr(t, "run", "--rm", "--null-io", "--mount", "type=bind,src="+dir+",dst=/said,options=rbind:rw", name,
+		strings.ToLower(rand.Text()), "sh", "-c", "("+command+") >/said/it 2>&1")
+	raw, err := os.ReadFile(filepath.Join(dir, "it"))
+	must(t, err)
+	return string(raw)
 }
 
 // containerd is one more place of the matrix.

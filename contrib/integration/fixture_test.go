@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -145,7 +146,15 @@ const mayUseRawSockets = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x
 
 // layered is busybox with layers on top that hold what images hold: hard links,
 // links, modes, extended attributes, whiteouts of files and folders.
-func layered(t testing.TB) fixture {
+func layered(t testing.TB) fixture { return layeredUpon(t) }
+
+// own is layered upon a layer of its own: no other test has any of it in a daemon
+// that knows layers by those below.
+func own(t testing.TB) fixture {
+	return layeredUpon(t, pipelinetest.Tar(t, pipelinetest.File{Name: "own", Body: rand.Text()}))
+}
+
+func layeredUpon(t testing.TB, bottom ...[]byte) fixture {
 	t.Helper()
 	store := pipelinetest.NewStore()
 	first := []pipelinetest.File{
@@ -169,9 +178,9 @@ func layered(t testing.TB) fixture {
 		{Name: "opt/dir/new", Body: "new\n"},
 		{Name: "opt/data2", Body: "data2\n"},
 	}
-	desc := store.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{
+	desc := store.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: append(bottom,
 		gunzip(t, busyboxBlobs(t)[busyboxLayer]), pipelinetest.Tar(t, first...), pipelinetest.Tar(t, second...),
-	}})
+	)})
 	f := builtFixture()
 	f.name, f.xattr, f.manifest = "layered", "kept", store.Bytes(desc.Digest)
 	f.addBlobs(t, store)
