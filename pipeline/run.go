@@ -319,6 +319,20 @@ func (r *run) finish(ctx context.Context, manifests []Manifest) error {
 	return nil
 }
 
+// fetched corrects what became of a layer that was held as far as the run knew,
+// and that the sink has read all the same.
+func (r *run) fetched(o *outcome) {
+	f, ok := r.sink.(Fetcher)
+	if !ok || o.How != HowHeld {
+		return
+	}
+	if n := f.Fetched(o.Result.Digest); n > 0 {
+		o.How = HowCopied
+		r.report.Read += n - o.Source.Size
+		r.report.Written += n - o.Result.Size
+	}
+}
+
 // result adds up what the layers did, in the order of the manifests where the
 // source knew it, else in that of their arrival.
 func (r *run) result() Report {
@@ -334,6 +348,7 @@ func (r *run) result() Report {
 			o.Notes = append([]string{o.layer.madeOf}, o.Notes...)
 			r.report.Read -= o.Source.Size // it lay in temporary files
 		}
+		r.fetched(o)
 		r.report.Layers = append(r.report.Layers, o.LayerReport)
 		switch o.How {
 		case HowHeld, HowCached:

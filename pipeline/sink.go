@@ -31,8 +31,8 @@ type Sink interface {
 
 // A Plan is a sink's answer about one layer.
 type Plan struct {
-	// Held: the sink has these very bytes; they need not be sent. Layer is
-	// not called for it.
+	// Held: the sink has these very bytes, or opens the layer itself (Fetcher); they
+	// need not be sent. Layer is not called for it.
 	Held bool
 	// Encoding is what the sink wants; AsItCame unless it cannot take the
 	// layer's own.
@@ -73,6 +73,13 @@ type LayerWriter interface {
 // come, because the layer is held, foreign, or the same as an earlier one.
 type Skipper interface {
 	Skip(seq int)
+}
+
+// Fetcher is implemented by a sink that answers Held for layers which it reads
+// from the source itself, if its place turns out to lack them. Fetched is how many
+// bytes of a layer it has read, once all was published.
+type Fetcher interface {
+	Fetched(layer digest.Digest) int64
 }
 
 // Limited is implemented by a sink that may not be able to hold all that a

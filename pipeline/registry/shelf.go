@@ -34,6 +34,7 @@ type Shelf struct {
 	manifests map[digest.Digest]ocispec.Descriptor
 	tags      map[string]digest.Digest
 	read      map[digest.Digest]int64
+	failed    func(error)
 }
 
 // NewShelf returns an empty one; tempDir "" is the system's directory.
@@ -96,8 +97,8 @@ func (w *shelfWriter) Close() error {
 	return w.File.Close()
 }
 
-// Put puts a manifest and its config on the shelf, under tags too.
-func (s *Shelf) Put(m pipeline.Manifest, tags ...string) error {
+// Put puts a manifest and its config on the shelf.
+func (s *Shelf) Put(m pipeline.Manifest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.Config != nil {
@@ -111,9 +112,6 @@ func (s *Shelf) Put(m pipeline.Manifest, tags ...string) error {
 	}
 	s.small[m.Desc.Digest] = m.Raw
 	s.manifests[m.Desc.Digest] = ocispec.Descriptor{MediaType: m.Desc.MediaType, Digest: m.Desc.Digest, Size: int64(len(m.Raw))}
-	for _, tag := range tags {
-		s.tags[tag] = m.Desc.Digest
-	}
 	return nil
 }
 
@@ -146,6 +144,21 @@ func (s *Shelf) Read(d digest.Digest) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.read[d]
+}
+
+// Tag gives a manifest on the shelf a tag.
+func (s *Shelf) Tag(tag string, d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tags[tag] = d
+}
+
+// Failed is told from now on why a layer could not be read, which a client does
+// not learn.
+func (s *Shelf) Failed(tell func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = tell
 }
 
 // Open reads a layer from its start.

@@ -61,20 +61,25 @@ func (v *shelfView) Open(ctx context.Context, repository string, d digest.Digest
 	if _, err := io.CopyN(io.Discard, rc, offset); err != nil {
 		return nil, errors.Join(fmt.Errorf("blob %s from byte %d on: %w", d, offset, err), rc.Close())
 	}
-	return &shelfReader{rc, v.Shelf, d}, nil
+	return &shelfReader{rc, ctx, v.Shelf, d}, nil
 }
 
 type shelfReader struct {
 	io.ReadCloser
-	s *Shelf
-	d digest.Digest
+	ctx context.Context //nolint:containedctx // that of the request: io.Reader has none
+	s   *Shelf
+	d   digest.Digest
 }
 
 func (r *shelfReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	r.s.mu.Lock()
 	r.s.read[r.d] += int64(n)
+	failed := r.s.failed
 	r.s.mu.Unlock()
+	if err != nil && !errors.Is(err, io.EOF) && failed != nil && r.ctx.Err() == nil { // else the client went away
+		failed(err)
+	}
 	return n, err
 }
 

@@ -20,7 +20,9 @@ import (
 type arrival struct {
 	id     digest.Digest // by which the daemon knows it
 	names  []string      // full names to give
-	images []carried     // what the root reaches
+	root   digest.Digest // of its manifest
+	images []carried     // what the root reaches and runs
+	others []carried     // attestations and artifacts that it reaches
 	had    bool          // it was in the daemon before
 }
 

@@ -30,19 +30,21 @@ func (e *engine) choose(all []pipeline.Manifest, events pipeline.Events) ([]pipe
 		if err != nil {
 			return nil, nil, err
 		}
-		a := &arrival{id: m.Desc.Digest, names: m.Names}
+		a := &arrival{id: m.Desc.Digest, root: m.Desc.Digest, names: m.Names}
 		if !e.indexes {
 			one, err := e.one(m, images, events)
 			if err != nil {
 				return nil, nil, err
 			}
 			one.manifest.Root, one.manifest.Names = true, m.Names
-			a.id, images = one.config, []carried{one}
+			a.id, a.root, images = one.config, one.manifest.Desc.Digest, []carried{one}
 			chosen = append(chosen, one.manifest)
 		}
 		for _, c := range images {
 			if c.runs {
 				a.images = append(a.images, c)
+			} else {
+				a.others = append(a.others, c)
 			}
 		}
 		arrivals = append(arrivals, a)

@@ -41,7 +41,7 @@ func (c Config) forcible(name string, side pipeline.Side) error {
 
 // lane returns the lane of a name; nil where nobody handed it in.
 func (c Config) lane(name string) Lane {
-	for _, l := range append(slices.Clone(c.Lanes), pushLane{}, saveLane{}, loadLane{}) {
+	for _, l := range append(slices.Clone(c.Lanes), pushLane{}, saveLane{}, pullLane{}, loadLane{}) {
 		if l.Name() == name {
 			return l
 		}

@@ -31,7 +31,7 @@ func (e *engine) push(ctx context.Context, name string, l login, p *ocispec.Plat
 	}
 	stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 	defer stop()
-	if err := readPush(body); err != nil {
+	if err := readSteps(body, "push"); err != nil {
 		return errors.Join(explain(ctx, e.cli, "push the image", err), body.Close())
 	}
 	return body.Close()
@@ -76,9 +76,9 @@ func (e *engine) podmanPush(ctx context.Context, name, auth string) (io.ReadClos
 // messageLimit is far above one line of a push's progress, in bytes.
 const messageLimit = 1 << 20
 
-// readPush reads the stream of a push to its end. A stream that is cut is an
-// error: a daemon that is well ends it.
-func readPush(r io.Reader) error {
+// readSteps reads the stream of a push or pull to its end. A stream that is cut is
+// an error: a daemon that is well ends it.
+func readSteps(r io.Reader, doing string) error {
 	limited := &io.LimitedReader{R: r}
 	for d := json.NewDecoder(limited); ; {
 		limited.N = messageLimit
@@ -88,10 +88,10 @@ func readPush(r io.Reader) error {
 		case errors.Is(err, io.EOF) && limited.N > 0:
 			return nil
 		case err != nil:
-			return fmt.Errorf("read what the daemon says of the push: %w", err)
+			return fmt.Errorf("read what the daemon says of the %s: %w", doing, err)
 		}
 		if words := m.complaint(); words != "" {
-			return fmt.Errorf("the daemon could not push: %s", strings.TrimSpace(words))
+			return fmt.Errorf("the daemon could not %s: %s", doing, strings.TrimSpace(words))
 		}
 	}
 }

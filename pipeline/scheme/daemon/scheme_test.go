@@ -24,7 +24,7 @@ func TestLocationMistakesAreUsageErrors(t *testing.T) {
 		{"source without a name", "docker://", source, "docker://NAME[:TAG]"},
 		{"unknown lane out", "docker://a?lane=nosuch", source, "there is push, save"},
 		{"lane in as a lane out", "docker://a?lane=load", source, "there is push, save"},
-		{"unknown lane in", "docker://a?lane=pull", sink, "there is load"},
+		{"unknown lane in", "docker://a?lane=nosuch", sink, "there is pull, load"},
 		{"also at a destination", "docker://a?also=b", sink, "no meaning for a destination"},
 		{"misspelt option", "docker://a?soket=/x", source, `did you mean "socket"`},
 		{"bad also", "docker://a?also=B", source, `"B"`},
