@@ -26,6 +26,7 @@ PLUGIN_DIR ?= $(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins
 endif
 
 SHARE := $(DESTDIR)$(PREFIX)/share
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
 # The manual is written by a program that runs here, whatever is built.
 HOST_GO := GOOS= GOARCH= $(GO)
@@ -69,7 +70,7 @@ man: ## write man pages into bin/man
 	$(HOST_GO) run ./contrib/docs/gen -man bin/man
 
 .PHONY: install
-install: build man ## install plugin, command, man pages and completion (PREFIX, PLUGIN_DIR and DESTDIR say where)
+install: build man ## install plugin, command, man pages, completion and, as root, the sidecar (PREFIX, PLUGIN_DIR and DESTDIR say where)
 	install -d '$(DESTDIR)$(PLUGIN_DIR)' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 bin/docker-occystrap '$(DESTDIR)$(PLUGIN_DIR)/docker-occystrap'
 	install -m 0755 bin/occystrap '$(DESTDIR)$(PREFIX)/bin/occystrap'
@@ -78,6 +79,12 @@ install: build man ## install plugin, command, man pages and completion (PREFIX,
 	install -m 0644 contrib/completion/occystrap.bash '$(SHARE)/bash-completion/completions/occystrap'
 	install -m 0644 contrib/completion/_occystrap '$(SHARE)/zsh/site-functions/_occystrap'
 	install -m 0644 contrib/completion/occystrap.fish '$(SHARE)/fish/vendor_completions.d/occystrap.fish'
+ifeq ($(shell id -u),0)
+	install -m 0755 bin/occystrapd '$(DESTDIR)$(PREFIX)/bin/occystrapd'
+	install -d '$(UNITS)'
+	install -m 0644 contrib/systemd/*.service contrib/systemd/*.socket '$(UNITS)/'
+	sed -i 's,^ExecStart=/usr/local/,ExecStart=$(PREFIX)/,' '$(UNITS)'/occystrapd-*.service
+endif
 	@case '$(DESTDIR)$(PLUGIN_DIR)' in \
 	'$(DESTDIR)'/usr/local/lib/docker/cli-plugins | '$(DESTDIR)'/usr/lib/docker/cli-plugins | '$(or $(DOCKER_CONFIG),$(HOME)/.docker)/cli-plugins') ;; \
 	*) echo 'Docker does not look for plugins in $(PLUGIN_DIR): name it in cliPluginsExtraDirs of its config.json, or set PLUGIN_DIR.' ;; \

@@ -26,6 +26,7 @@ func (o *options) install(flags *pflag.FlagSet) {
 	o.installRun(flags)
 	o.installCache(flags)
 	o.installLimits(flags)
+	o.installSidecar(flags)
 }
 
 func (o *options) installOutput(flags *pflag.FlagSet) {

@@ -38,6 +38,7 @@ type options struct {
 	verify                    bool
 	maxManifestSize, maxLayer size
 	maxEntries                count
+	sidecar                   string // path of its control socket, or noSidecar
 }
 
 // environment lists the variables that stand in for a flag that is not given.
@@ -53,6 +54,7 @@ var environment = map[string]string{ //nolint:gosec // names of variables, no se
 	"layer-cache": "OCCYSTRAP_LAYER_CACHE",
 
 	"layer-cache-size": "OCCYSTRAP_LAYER_CACHE_SIZE",
+	"sidecar":          "OCCYSTRAP_SIDECAR",
 }
 
 // contradictions refuses options that contradict each other.

@@ -34,10 +34,11 @@ func (p *program) further(events pipeline.Events) []pipeline.Scheme {
 
 // lanes are the ways into and out of daemons beyond those of pipeline/scheme/daemon.
 func (p *program) lanes(pipeline.Events) []daemon.Lane {
-	return []daemon.Lane{
-		content.Lane(content.LaneConfig{Limits: p.options.limits()}),
-		layers.Lane{},
+	fromContent, fromLayers := content.LaneConfig{Limits: p.options.limits()}, layers.Lane{}
+	if c := p.lender(); c != nil {
+		fromContent.Lender = c
 	}
+	return []daemon.Lane{content.Lane(fromContent), fromLayers}
 }
 
 // schemes are all places that images can live in.

@@ -16,6 +16,8 @@ type build struct {
 	GoVersion    string `json:"goVersion"`
 	OS           string `json:"os"`
 	Architecture string `json:"architecture"`
+	// Sidecar is set by the command version alone.
+	Sidecar *sidecar `json:"sidecar,omitempty"`
 }
 
 // build takes the version that the linker set, else what the Go toolchain
@@ -53,18 +55,19 @@ func (p *program) versionCommand() *cobra.Command {
 	format := choice{value: "text", allowed: []string{"text", "json"}}
 	cmd := &cobra.Command{
 		Use:   "version [OPTIONS]",
-		Short: "Show the version",
+		Short: "Show the version, and that of the sidecar",
 		Example: `  occystrap version
   occystrap version --format json`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, out := p.build(), cmd.OutOrStdout()
+			b.Sidecar = p.sidecar(cmd.Context())
 			if format.value == "json" {
 				enc := json.NewEncoder(out)
 				enc.SetIndent("", "  ")
 				return enc.Encode(b)
 			}
-			_, err := fmt.Fprintf(out, "%s %s\n%s %s/%s\n", standAloneName, b.Version, b.GoVersion, b.OS, b.Architecture)
+			_, err := fmt.Fprintf(out, "%s %s\n%s %s/%s\n%s", standAloneName, b.Version, b.GoVersion, b.OS, b.Architecture, b.Sidecar)
 			return err
 		},
 		DisableFlagsInUseLine: true,

@@ -70,6 +70,7 @@ func setUp(env *testscript.Env) error {
 	}
 	env.Defer(func() { _ = w.docker.Close() })
 	env.Setenv("DOCKER_SOCKET", w.docker.Addr().String())
+	env.Setenv("OCCYSTRAP_SIDECAR", "/nowhere/sidecar.sock")
 	for _, dir := range []string{"home", "docker", "tmp"} {
 		if err := os.Mkdir(filepath.Join(env.WorkDir, dir), 0o700); err != nil {
 			return err

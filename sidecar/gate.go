@@ -32,8 +32,10 @@ type Gate struct {
 type Door struct {
 	gate     *Gate
 	raw      net.Listener
-	guests   chan net.Conn
+	guests   chan net.Conn // closed when nobody comes any more
 	visitors chan net.Conn
+	left     chan struct{} // closed when nobody accepts any more
+	leaving  sync.Once
 }
 
 // deadliner is what net's listeners can besides.
@@ -50,7 +52,7 @@ func NewGate(idle time.Duration, change func(guests int)) *Gate {
 
 // Door puts a listener at the gate. All are put there before Open.
 func (g *Gate) Door(l net.Listener) *Door {
-	d := &Door{gate: g, raw: l, guests: make(chan net.Conn), visitors: make(chan net.Conn)}
+	d := &Door{gate: g, raw: l, guests: make(chan net.Conn), visitors: make(chan net.Conn), left: make(chan struct{})}
 	g.doors = append(g.doors, d)
 	return d
 }
@@ -87,20 +89,20 @@ func (g *Gate) Open(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// let lets guests in at a door until the gate shuts.
+// let lets guests in at a door until the gate shuts. All whom it has let in are
+// served.
 func (d *Door) let() error {
+	defer close(d.guests)
 	for {
 		c, err := d.raw.Accept()
 		switch {
 		case err == nil:
 			d.gate.enter()
+			g := &guest{Conn: c, gate: d.gate}
 			select {
-			case d.guests <- &guest{Conn: c, gate: d.gate}:
-			case <-d.gate.shut:
-				// It came too late for us; its client connects again.
-				d.gate.leave()
-				_ = c.Close()
-				return nil
+			case d.guests <- g:
+			case <-d.left:
+				return g.Close()
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !d.gate.park() {
@@ -128,15 +130,17 @@ func passing(err error) bool {
 		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.ECONNABORTED)
 }
 
-// Accept returns the next guest; net.ErrClosed when the gate is shut.
+// Accept returns the next guest; net.ErrClosed when the gate is shut and nobody
+// is left to serve.
 func (d *Door) Accept() (net.Conn, error) {
 	select {
-	case c := <-d.guests:
+	case c, ok := <-d.guests:
+		if !ok {
+			return nil, net.ErrClosed
+		}
 		return c, nil
 	case c := <-d.visitors:
 		return c, nil
-	case <-d.gate.shut:
-		return nil, net.ErrClosed
 	}
 }
 
@@ -152,8 +156,9 @@ func (d *Door) Visit(ctx context.Context, c net.Conn) bool {
 	return false
 }
 
-// Close shuts the whole gate: its server gives up.
+// Close shuts the whole gate: its server accepts nobody any more.
 func (d *Door) Close() error {
+	d.leaving.Do(func() { close(d.left) })
 	d.gate.close()
 	return nil
 }

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -70,7 +71,10 @@ func (p *program) serveLanes(ctx context.Context, ls []net.Listener, idle time.D
 		go n.watch(ctx, func(ctx context.Context) error { return askSelf(ctx, doors[0]) })
 		failed := make(chan error, len(doors))
 		for _, d := range doors {
-			go func() { failed <- server.Serve(ctx, d) }()
+			go func() {
+				err := server.Serve(ctx, d)
+				failed <- errors.Join(err, d.Close())
+			}()
 		}
 		var err error
 		for range doors {
