@@ -36,7 +36,7 @@ func (p *program) further(events pipeline.Events) []pipeline.Scheme {
 func (p *program) lanes(pipeline.Events) []daemon.Lane {
 	fromContent, fromLayers := content.LaneConfig{Limits: p.options.limits()}, layers.Lane{}
 	if c := p.lender(); c != nil {
-		fromContent.Lender = c
+		fromContent.Lender, fromLayers.Lender = c, c
 	}
 	return []daemon.Lane{content.Lane(fromContent), fromLayers}
 }
