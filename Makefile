@@ -41,17 +41,38 @@ build: ## build every binary into bin/ (the default)
 demo: build ## make a real image, change it, show what changed, load it where a daemon answers
 	@contrib/demo/demo.sh
 
+# What fails is told at the end of it all once more, in few lines. The whole
+# output of a phase is in bin/test/PHASE.json.
+FAILURES := bin/test/failures
+gotest    = $(GO) run ./contrib/gotest -name $(1) -failures $(FAILURES) -log bin/test/$(1).json --
+
+# What takes long under the race detector skips with -short, and runs in the last
+# phase. There -count=1, because a result of other daemons is none. The time is
+# that of contrib/integration on a slow machine.
+TEST_RACE   = $(call gotest,race) $(RACE) -short -timeout 30m ./...
+TEST_PUREGO = $(call gotest,purego) -tags purego ./pipeline/internal/deflate
+TEST_ALL    = OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(call gotest,all) -tags integration -count=1 -timeout 70m ./...
+
 # Unit tests run even when a daemon could not be started: the result is the
-# worst of the three.
+# worst of all phases.
 .PHONY: test
-test: ## run all tests: unit tests, then integration tests against real daemons
+test: ## run all tests: unit tests, then everything against real daemons
 	@[ -n '$(RACE)' ] || echo 'Without the race detector: there is no C compiler.'
-	@status=0; \
-	contrib/testenv/up.sh || status=1; \
-	$(GO) test $(RACE) -timeout 30m ./... || status=1; \
-	$(GO) test -tags purego ./pipeline/internal/deflate || status=1; \
-	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) test -tags integration -timeout 40m ./... || status=1; \
+	@rm -rf bin/test; mkdir -p bin/test; status=0; \
+	contrib/testenv/up.sh || { status=1; echo '--- FAIL: contrib/testenv/up.sh; why is at the beginning of the output' >>$(FAILURES); }; \
+	$(TEST_RACE) || status=1; \
+	$(TEST_PUREGO) || status=1; \
+	$(TEST_ALL) || status=1; \
+	if [ -s $(FAILURES) ]; then cat $(FAILURES); fi; \
 	exit $$status
+
+.PHONY: test-race
+test-race: ## run the unit tests that are quick, with the race detector
+	@rm -f $(FAILURES); $(TEST_RACE)
+
+.PHONY: test-all
+test-all: ## run every test, those against the daemons of testenv too
+	@rm -f $(FAILURES); status=0; $(TEST_PUREGO) || status=1; $(TEST_ALL) || status=1; exit $$status
 
 .PHONY: testenv
 testenv: ## install and start the daemons that the integration tests use
