@@ -35,15 +35,14 @@ part_peers() {
 }
 
 # crun 1.8 refuses hosts with cgroups v1 and v2 side by side and controllers on
-# both ("hybrid mode"). There it runs in a mount namespace without the v2 tree.
+# both ("hybrid mode"), which come and go. Root's runs in a mount namespace
+# without the v2 tree wherever there is one beside v1.
 wrap_crun() {
-  local unified=/sys/fs/cgroup/unified
-  if is_root && grep -qs . "$unified/cgroup.controllers"; then
-    wrap crun "$(command -v unshare)" -- --mount --propagation private \
-      /bin/sh -c "umount $unified && exec $DEBROOT/usr/bin/crun \"\$@\"" crun
-  else
-    wrap crun "$DEBROOT/usr/bin/crun"
-  fi
+  local unified=/sys/fs/cgroup/unified crun=$DEBROOT/usr/bin/crun
+  wrap crun /bin/sh -- -c "$(printf '%s\n' \
+    "if [ \"\$(id -u)\" = 0 ] && [ -e $unified/cgroup.procs ]; then" \
+    "  exec unshare --mount --propagation private /bin/sh -c \"umount $unified && exec $crun \\\"\\\$@\\\"\" crun \"\$@\"" \
+    fi "exec $crun \"\$@\"")" crun
 }
 
 # Docker takes any registry on 127.0.0.1 without TLS; skopeo and Podman are told.
