@@ -56,8 +56,25 @@ func (s *sink) unpackFor(ctx context.Context, m pipeline.Manifest, i images.Imag
 		s.events.Detail(fmt.Sprintf("%s: containerd unpacks it by itself: %v", i.Name, err))
 	}
 	s.filler.close(ctx) // that is space, and what failed for the lack of it may not now
-	err = client.NewImageWithPlatform(s.store.cli, i, s.filler.at.machine).Unpack(s.store.in(ctx), s.filler.at.name)
-	return s.at.explain(ctx, "unpack "+i.Name, err)
+	return s.at.explain(ctx, "unpack "+i.Name, s.letUnpack(ctx, i))
+}
+
+// unpackAttempts is how often containerd is asked to unpack an image before
+// something is wrong.
+const unpackAttempts = 5
+
+// letUnpack lets containerd unpack an image. It builds upon snapshots of other
+// images without holding them, so that they vanish under it where somebody removes
+// such an image meanwhile; the next attempt finds them gone and makes them.
+func (s *sink) letUnpack(ctx context.Context, i images.Image) error {
+	image := client.NewImageWithPlatform(s.store.cli, i, s.filler.at.machine)
+	var err error
+	for range unpackAttempts {
+		if err = image.Unpack(s.store.in(ctx), s.filler.at.name); !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return err
 }
 
 // A chain is the layers of one image, and the snapshots that they become.
