@@ -5,9 +5,12 @@ package integration
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +28,17 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, cmd.Run()
 })
 
+// leastParallel is how many tests run at once on machines with fewer cores: most
+// of the time they wait for a daemon or its disk.
+const leastParallel = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(max(leastParallel, runtime.GOMAXPROCS(0))))
+	}
 	code := m.Run()
 	if path, err := program(); err == nil {
 		os.RemoveAll(filepath.Dir(path))

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
@@ -68,9 +69,38 @@ func (e engine) uri(t testing.TB, name string) string {
 // image is a new name in the daemon; what has it when the test ends is removed.
 func (e engine) image(t testing.TB) string {
 	t.Helper()
+	e.hold(t)
 	name := "occystrap.test/" + strings.ToLower(rand.Text()) + ":1"
 	e.forget(t, name)
 	return name
+}
+
+// turns keep apart those who load one image into one daemon and remove it again:
+// daemons lose names when others of the image come and go. Whoever waits for one
+// has no parallel subtests, which would wait for the place that he holds.
+var turns = func() map[string]*sync.Mutex {
+	all := map[string]*sync.Mutex{}
+	for _, e := range engines {
+		all[e.name] = &sync.Mutex{}
+	}
+	return all
+}()
+
+// held has a lock for each engine that has its busybox.
+var held = func() map[string]*sync.Once {
+	all := map[string]*sync.Once{}
+	for _, e := range engines {
+		all[e.name] = &sync.Once{}
+	}
+	return all
+}()
+
+// hold gives the daemon busybox under a name that no test removes. All tests build
+// upon it, and a daemon that removes an image takes layers away from those who are
+// about to use them.
+func (e engine) hold(t testing.TB) {
+	t.Helper()
+	held[e.name].Do(func() { e.docker(t, "load", "-q", "-i", busybox(t).archive(t, "occystrap.test/held:1")) })
 }
 
 // forget removes an image when the test ends, if it is there then.

@@ -145,7 +145,8 @@ const saysLayered = "data\ndata\nnew\n/opt:\ndata\ndata2\ndir\nhard\nsetuid\nsof
 const mayUseRawSockets = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // layered is busybox with layers on top that hold what images hold: hard links,
-// links, modes, extended attributes, whiteouts of files and folders.
+// links, modes, extended attributes, whiteouts of files and folders. Each test,
+// with its subtests, has one of its own: what it removes nobody else is using.
 func layered(t testing.TB) fixture { return layeredUpon(t) }
 
 // own is layered upon a layer of its own: no other test has any of it in a daemon
@@ -169,6 +170,7 @@ func layeredUpon(t testing.TB, bottom ...[]byte) fixture {
 		{Name: "opt/gone", Body: "gone\n"},
 		{Name: "opt/dir/old", Body: "old\n"},
 		{Name: "cache/x.tmp", Body: "x\n"},
+		{Name: "test", Body: rootName(t)},
 	}
 	second := []pipelinetest.File{
 		{Name: "opt/"},
@@ -185,6 +187,12 @@ func layeredUpon(t testing.TB, bottom ...[]byte) fixture {
 	f.name, f.xattr, f.manifest = "layered", "kept", store.Bytes(desc.Digest)
 	f.addBlobs(t, store)
 	return f
+}
+
+// rootName is the name of the test that a subtest belongs to.
+func rootName(t testing.TB) string {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	return name
 }
 
 // addBlobs takes config and layers of the fixture's manifest from a store.

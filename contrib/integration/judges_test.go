@@ -36,16 +36,20 @@ func judgeLayout(t testing.TB, layout string) {
 	crane(t, "validate", "--remote", ref)
 }
 
+// pathOf is the path of a tar:// or dir:// without its options.
+func pathOf(uri string) string {
+	_, path, _ := strings.Cut(uri, "://")
+	path, _, _ = strings.Cut(path, "?")
+	return path
+}
+
 // archiveSinks are the formats of tar://.
 func archiveSinks() map[string]place {
 	in := func(option string, judge func(t testing.TB, path string)) place {
 		return place{
-			uri: func(t testing.TB) string { return "tar://" + archivePath(t) + option },
-			judge: func(t testing.TB, uri string) {
-				path, _, _ := strings.Cut(strings.TrimPrefix(uri, "tar://"), "?")
-				judge(t, path)
-				checked(t, "tar://"+path)
-			},
+			uri:   func(t testing.TB) string { return "tar://" + archivePath(t) + option },
+			look:  func(t testing.TB, uri string) { checked(t, "tar://"+pathOf(uri)) },
+			judge: func(t testing.TB, uri string) { judge(t, pathOf(uri)) },
 		}
 	}
 	dockers := func(t testing.TB, path string) {
@@ -64,12 +68,9 @@ func archiveSinks() map[string]place {
 func directorySinks() map[string]place {
 	in := func(option string, judge func(t testing.TB, dir string)) place {
 		return place{
-			uri: func(t testing.TB) string { return "dir://" + t.TempDir() + option },
-			judge: func(t testing.TB, uri string) {
-				dir, _, _ := strings.Cut(strings.TrimPrefix(uri, "dir://"), "?")
-				judge(t, dir)
-				checked(t, "dir://"+dir)
-			},
+			uri:   func(t testing.TB) string { return "dir://" + t.TempDir() + option },
+			look:  func(t testing.TB, uri string) { checked(t, "dir://"+pathOf(uri)) },
+			judge: func(t testing.TB, uri string) { judge(t, pathOf(uri)) },
 		}
 	}
 	packed := func(t testing.TB, dir string) {
@@ -120,7 +121,6 @@ func (e engine) judge(t testing.TB, uri string) {
 	if !strings.HasPrefix(out, saysLayered) {
 		t.Errorf("%s in %s says\n%s\nwant\n%s", name, e.name, out, saysLayered)
 	}
-	checked(t, uri)
 	path := archivePath(t)
 	e.docker(t, "save", "-o", path, name)
 	crane(t, "validate", "--tarball", path)

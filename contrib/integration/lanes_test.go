@@ -112,7 +112,7 @@ func TestEveryLaneInGivesTheSameImage(t *testing.T) {
 type loader struct {
 	name string
 	load func(t testing.TB, path, name string)
-	turn sync.Locker // as in a place
+	turn sync.Locker // of those who use the daemon
 }
 
 // loaders are all that an export is loaded by.

@@ -5,7 +5,6 @@ package integration
 import (
 	"maps"
 	"path/filepath"
-	"sync"
 	"testing"
 )
 
@@ -13,11 +12,15 @@ import (
 type place struct {
 	// uri is a new name there; for a source, one with the image in it.
 	uri func(t testing.TB) string
+	// look is what we say ourselves of what was written to uri; nil: nothing.
+	look func(t testing.TB, uri string)
 	// judge lets other programs look at what was written to uri.
 	judge func(t testing.TB, uri string)
-	// turn is held by whoever uses the place, where two at once would be in each
-	// other's way; nil: nobody is.
-	turn *sync.Mutex
+	// chain: cells of the same chain run one after the other, because most filters
+	// leave the fixture as it is, so all of them have one image there, by many
+	// names, and daemons lose names and layers when others of the image come and
+	// go. "": they are in nobody's way.
+	chain string
 }
 
 // environment is one with the PATH that Docker adds where an image has none, and
@@ -75,46 +78,23 @@ func directory(t testing.TB, options string) string {
 }
 
 // TestEverySourceSinkAndFilter: whatever comes from wherever, through any filter,
-// is a good image to us and to others, and the same one for any parallelism.
-func TestEverySourceSinkAndFilter(t *testing.T) { //nolint:tparallel // not beside tests that have the same images in the daemons: see turns
-	for name, from := range sources() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			source := from.uri(t)
-			for name, to := range sinks() {
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					for name, filters := range filterCases(t) {
-						t.Run(name, func(t *testing.T) {
-							t.Parallel()
-							if to.turn != nil {
-								to.turn.Lock()
-								t.Cleanup(to.turn.Unlock) // after the clean-ups to come
-							}
-							one, many := to.uri(t), to.uri(t)
-							first, second := processAs(t, source, one, "1", filters), processAs(t, source, many, "8", filters)
-							if first != second {
-								t.Errorf("with one worker it is %+v, with eight %+v", first, second)
-							}
-							to.judge(t, one)
-						})
-					}
-				})
+// is a good image to us and to others, and the same one for any parallelism. It
+// does not run beside other tests, which have the same images in the daemons.
+func TestEverySourceSinkAndFilter(t *testing.T) {
+	m, filters := matrix{judged: map[verdict]int{}}, filterCases(t)
+	for source, from := range sources() {
+		if !asked(source) {
+			continue
+		}
+		uri := from.uri(t)
+		for sink, to := range sinks() {
+			for name := range filters {
+				m.cells = append(m.cells, cell{from: source, to: sink, filter: name, source: uri, sink: to})
 			}
-		})
+		}
 	}
+	m.run(t)
 }
-
-// turns keep apart those who load into one daemon and remove from it again: most
-// filters leave the fixture as it is, so all of them have one image there, by
-// many names, and daemons lose names when others of the image come and go.
-var turns = func() map[string]*sync.Mutex {
-	all := map[string]*sync.Mutex{}
-	for _, e := range engines {
-		all[e.name] = &sync.Mutex{}
-	}
-	return all
-}()
 
 // sinks are the destinations of the matrix.
 func sinks() map[string]place {
@@ -123,18 +103,15 @@ func sinks() map[string]place {
 	to["mounts"] = mountsSink()
 	to["containerd"] = containerd()
 	to["registry"] = place{
-		uri: func(t testing.TB) string { return registryURI(repository(t)) },
-		judge: func(t testing.TB, uri string) {
-			judgeRegistry(t, uri)
-			checked(t, uri)
-		},
+		uri:  func(t testing.TB) string { return registryURI(repository(t)) },
+		look: checked, judge: judgeRegistry,
 	}
 	to["oci"] = place{
 		uri:   func(t testing.TB) string { return "oci://" + filepath.Join(t.TempDir(), "bundle") },
 		judge: judgeBundle,
 	}
 	for _, e := range engines {
-		to[e.name] = place{uri: func(t testing.TB) string { return e.uri(t, e.image(t)) }, judge: e.judge, turn: turns[e.name]}
+		to[e.name] = place{uri: func(t testing.TB) string { return e.uri(t, e.image(t)) }, look: checked, judge: e.judge, chain: e.name}
 	}
 	return to
 }

@@ -34,9 +34,9 @@ func mountPath(t testing.TB) string {
 // and its shell runs where it is mounted.
 func mountsSink() place {
 	return place{
-		uri: func(t testing.TB) string { return "mounts://" + mountPath(t) },
+		uri:  func(t testing.TB) string { return "mounts://" + mountPath(t) },
+		look: checked,
 		judge: func(t testing.TB, uri string) {
-			checked(t, uri)
 			path := strings.TrimPrefix(uri, "mounts://")
 			if got := inRoot(t, path, "cat /opt/dir/new"); got != "new" {
 				t.Errorf("%s has %q in it", path, got)
