@@ -18,10 +18,10 @@ import (
 
 // lanesOut are the lanes out of each daemon.
 var lanesOut = map[string][]string{
-	"docker20":          {"save"},
-	"docker29":          {"content", "save"},
-	"docker29-overlay2": {"save"},
-	"podman":            {"save"},
+	"docker20":          {"layers", "push", "save"},
+	"docker29":          {"content", "push", "save"},
+	"docker29-overlay2": {"layers", "push", "save"},
+	"podman":            {"push", "save"},
 }
 
 // lanesIn are the lanes into each daemon.
@@ -65,13 +65,19 @@ func TestEveryLaneOutGivesTheSameImage(t *testing.T) {
 			want.manifest = "" // each lane makes one
 		}
 		archives := map[digest.Digest]string{} // lanes that give the same bytes are loaded once
+		made := map[string]string{}
 		for _, lane := range lanesOut[e.name] {
 			path := archivePath(t)
 			by(t, lane, "source", e.uri(t, name)+"&lane="+lane, "tar://"+path)
-			expectation{fixture: builtFixture(), from: want}.compare(t, "by lane "+lane, archiveIdentity(t, path))
+			got := archiveIdentity(t, path)
+			expectation{fixture: builtFixture(), from: want}.compare(t, "by lane "+lane, got)
+			made[lane] = got.manifest
 			raw, err := os.ReadFile(path)
 			must(t, err)
 			archives[digest.FromBytes(raw)] = path
+		}
+		if m, ok := made["layers"]; ok && m != made["save"] {
+			t.Errorf("by lane layers the image is %s, by lane save %s", m, made["save"])
 		}
 		for _, l := range loaders {
 			t.Run("into "+l.name, func(t *testing.T) {
