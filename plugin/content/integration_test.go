@@ -21,6 +21,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -98,10 +99,19 @@ func (r *real) target(t testing.TB, name string) digest.Digest {
 // put writes an image under a name.
 func (r *real) put(t testing.TB, src pipeline.Source, uri string) error {
 	t.Helper()
-	sink, err := schemes(content.Config{}).Sink(uri)
+	sink, err := schemes(content.Config{Events: details(t)}).Sink(uri)
 	must(t, err)
 	_, err = pipeline.Run(t.Context(), src, nil, sink, pipeline.Options{Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}}})
 	return err
+}
+
+// details are errors where all is expected to be done by us.
+func details(t testing.TB) pipeline.Events {
+	return func(e pipeline.Event) {
+		if e.Kind == pipeline.EventDetail {
+			t.Error(e.Message)
+		}
+	}
 }
 
 func (r *real) open(t testing.TB, uri string, q pipeline.Query) (pipeline.Graph, error) {
@@ -334,4 +344,9 @@ func TestNamesOfTheSourceAreKept(t *testing.T) {
 	if err := r.put(t, s.Source(desc), r.uri("")); !errors.As(err, &usage) {
 		t.Errorf("error is %v; want a usage error", err)
 	}
+}
+
+// chainOf is the name of the snapshot that layers become.
+func chainOf(diffIDs []digest.Digest) string {
+	return identity.ChainID(slices.Clone(diffIDs)).String()
 }

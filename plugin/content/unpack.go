@@ -28,7 +28,7 @@ import (
 )
 
 // parentLabel is on snapshots, as containerd's own unpacker writes it.
-const parentLabel = "containerd.io/snapshot/parent"
+const parentLabel = "containerd.io/snapshot/parent-chain-id"
 
 // unpackAtOnce is how many layers are unpacked at once: as many as are transferred.
 const unpackAtOnce = 4

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ func Inherit(layer *os.File, dirs []string, lowers []*os.File) error {
 		if err != nil {
 			return fmt.Errorf("open directory %s: %w", short(d), err)
 		}
-		err = inherit(to, d, lowers)
+		err = inherit(layer, to, d, lowers)
 		if err = errors.Join(err, unix.Close(to)); err != nil {
 			return fmt.Errorf("give directory %s what lower layers say: %w", short(d), err)
 		}
@@ -28,9 +29,9 @@ func Inherit(layer *os.File, dirs []string, lowers []*os.File) error {
 	return nil
 }
 
-func inherit(to int, dir string, lowers []*os.File) error {
+func inherit(layer *os.File, to int, dir string, lowers []*os.File) error {
 	for _, l := range lowers {
-		from, err := openIn(l, dir, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_PATH|unix.O_CLOEXEC)
+		from, err := openIn(l, dir, unix.O_PATH|unix.O_CLOEXEC)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
@@ -43,7 +44,23 @@ func inherit(to int, dir string, lowers []*os.File) error {
 		err = copyMeta(from, to)
 		return errors.Join(err, unix.Close(from))
 	}
-	return nil
+	return inheritGroup(layer, to, path.Dir(dir))
+}
+
+// inheritGroup gives a new directory the group of the one that it is in, where that
+// one says so (mkdir(2), set-group-ID).
+func inheritGroup(layer *os.File, to int, parent string) error {
+	from, err := openIn(layer, parent, unix.O_PATH|unix.O_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(from)
+	var st unix.Stat_t
+	if err := unix.Fstat(from, &st); err != nil || st.Mode&unix.S_ISGID == 0 {
+		return err
+	}
+	const same = -1
+	return unix.Fchown(to, same, int(st.Gid))
 }
 
 // openIn opens a name in a directory as a process would whose root that is.
