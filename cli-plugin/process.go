@@ -60,6 +60,12 @@ func (o *processOptions) install(cmd *cobra.Command) {
 
 // process moves one image, or all that the source names.
 func (p *program) process(ctx context.Context, cmd *cobra.Command, o processOptions, from, to string) error {
+	_, err := p.processed(ctx, cmd, o, from, to)
+	return err
+}
+
+// processed is process, and what it did.
+func (p *program) processed(ctx context.Context, cmd *cobra.Command, o processOptions, from, to string) (pipeline.Report, error) {
 	stderr := p.docker.Err()
 	_, columns := stderr.GetTtySize() // some terminals have none, so bars cannot be drawn
 	show := newDisplay(stderr, stderr.IsTerminal() && columns > 0, &p.options)
@@ -69,17 +75,17 @@ func (p *program) process(ctx context.Context, cmd *cobra.Command, o processOpti
 	show.close()
 	err = errors.Join(err, p.results.flush())
 	if err != nil {
-		return err
+		return done, err
 	}
 	loc, err := pipeline.ParseLocation(to)
 	if err != nil {
-		return err
+		return done, err
 	}
 	show.report(done, loc.String())
 	if o.metadataFile != "" {
-		return writeMetadata(o.metadataFile, done, loc)
+		return done, writeMetadata(o.metadataFile, done, loc)
 	}
-	return nil
+	return done, nil
 }
 
 // move runs the pipeline between the two ends.

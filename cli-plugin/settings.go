@@ -131,7 +131,7 @@ func environmentSettings(cmd *cobra.Command) (out []setting) {
 
 // pathOptions name files: in a file of settings they are relative to it.
 var pathOptions = map[string]bool{
-	"ca": true, "source-creds-file": true, "dest-creds-file": true, "temp-dir": true, "metadata-file": true, "layer-cache": true,
+	"ca": true, "source-creds-file": true, "dest-creds-file": true, "temp-dir": true, "metadata-file": true, "layer-cache": true, "ledger": true, "have": true,
 }
 
 // misplaced are words that a file of settings does not have, and where they

@@ -40,6 +40,16 @@ func takes(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// takesSome asks for one argument or more.
+func takesSome(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage(cmd, "Missing argument %s", name)
+		}
+		return nil
+	}
+}
+
 // unknownCommand refuses what is not the name of a command.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

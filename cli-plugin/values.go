@@ -78,6 +78,14 @@ func (z *size) String() string {
 
 func (z *size) Type() string { return "bytes" }
 
+// exact is the number of bytes, for a URI; "" for none.
+func (z *size) exact() string {
+	if *z == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*z), 10)
+}
+
 // platformList is a list that grows with each use of the flag and each comma.
 type platformList []ocispec.Platform
 

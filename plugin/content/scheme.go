@@ -48,6 +48,13 @@ func Scheme(cfg Config) pipeline.Scheme {
 		},
 		Source: cfg.source,
 		Sink:   cfg.sink,
+		Inventor: func(loc pipeline.Location) (pipeline.Inventor, error) {
+			at, _, err := cfg.target(loc)
+			if err != nil {
+				return nil, err
+			}
+			return stock{at}, nil
+		},
 	}
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"iter"
 
 	"github.com/occystrap/occystrap/pipeline"
 )
@@ -31,6 +32,12 @@ type Lane interface {
 type Lister interface {
 	Lane
 	Lists()
+}
+
+// A Stocktaker is a lane that lists the layers in a daemon's store.
+type Stocktaker interface {
+	Lane
+	Holdings(ctx context.Context, p *Place, limits pipeline.Limits) iter.Seq2[pipeline.Holding, error]
 }
 
 // A Target is a daemon, and images in it.

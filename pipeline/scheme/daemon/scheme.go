@@ -52,6 +52,10 @@ func Scheme(cfg Config) pipeline.Scheme {
 		},
 		Source: cfg.source,
 		Sink:   cfg.sink,
+		Inventor: func(loc pipeline.Location) (pipeline.Inventor, error) {
+			e, err := cfg.end(loc, pipeline.SinkSide)
+			return &stock{e}, err
+		},
 	}
 }
 

@@ -44,6 +44,13 @@ func Scheme(cfg Config) pipeline.Scheme {
 			return &source{path: path, format: f, image: loc.Query["image"]}, nil
 		},
 		Sink: func(loc pipeline.Location) (pipeline.Sink, error) { return newSink(loc, cfg, nothing{}) },
+		Inventor: func(loc pipeline.Location) (pipeline.Inventor, error) {
+			path, f, err := place(loc)
+			if err != nil {
+				return nil, err
+			}
+			return &stock{source{path: path, format: f}}, nil
+		},
 	}
 }
 

@@ -44,6 +44,13 @@ func Scheme(cfg Config) pipeline.Scheme {
 			}
 			return newSink(e.client("--dest-creds-file", pushScope), e.cfg), nil
 		},
+		Inventor: func(loc pipeline.Location) (pipeline.Inventor, error) {
+			e, err := newEnd(cfg, cfg.Sink, loc)
+			if err != nil {
+				return nil, err
+			}
+			return &stock{e.client("--dest-creds-file", pullScope)}, nil
+		},
 	}
 }
 

@@ -63,5 +63,12 @@ func Scheme(cfg Config) pipeline.Scheme {
 			return &source{path: path, image: loc.Query["image"], cfg: cfg}, nil
 		},
 		Sink: func(loc pipeline.Location) (pipeline.Sink, error) { return newSink(loc, cfg) },
+		Inventor: func(loc pipeline.Location) (pipeline.Inventor, error) {
+			path, err := loc.FilePath()
+			if err != nil {
+				return nil, err
+			}
+			return pipeline.Inventoried{Source: &source{path: path, cfg: cfg}}, nil
+		},
 	}
 }

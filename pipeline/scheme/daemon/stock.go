@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"context"
+	"iter"
+
+	"github.com/moby/moby/client"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline"
+)
+
+// stock lists what a daemon has: a content store by its blobs, through a lane
+// that reaches it; else chains of layers, as its images name them.
+type stock struct{ end }
+
+var _ pipeline.Inventor = (*stock)(nil)
+
+// Holdings are the layers of all images of the daemon.
+func (s *stock) Holdings(ctx context.Context, limits pipeline.Limits) iter.Seq2[pipeline.Holding, error] {
+	return func(yield func(pipeline.Holding, error) bool) {
+		err := s.meet(ctx)
+		if err == nil && s.target.Place.Podman() {
+			err = pipeline.Usage("Podman at %s takes whole archives only, so nothing could be left out by an inventory of it", s.target.Place.Host)
+		}
+		if err != nil {
+			yield(pipeline.Holding{}, err)
+			_ = s.close() // it was only asked
+			return
+		}
+		s.list(ctx, limits)(yield)
+		_ = s.close()
+	}
+}
+
+func (s *stock) list(ctx context.Context, limits pipeline.Limits) iter.Seq2[pipeline.Holding, error] {
+	p := s.target.Place
+	if p.Store == StoreContainerd {
+		for _, l := range s.config.Lanes {
+			taker, ok := l.(Stocktaker)
+			if !ok {
+				continue
+			}
+			_, err := l.Fits(ctx, pipeline.SinkSide, p)
+			if err == nil {
+				return taker.Holdings(ctx, p, limits)
+			}
+			s.target.Events.Warn("the inventory has diff IDs and no digests of blobs: lane " + l.Name() + " does not work: " + err.Error())
+		}
+	}
+	return p.chains(ctx)
+}
+
+// chains are the layers of all images, by the Engine API.
+func (p *Place) chains(ctx context.Context) iter.Seq2[pipeline.Holding, error] {
+	return func(yield func(pipeline.Holding, error) bool) {
+		listed, err := p.Client.ImageList(ctx, client.ImageListOptions{All: true})
+		if err != nil {
+			yield(pipeline.Holding{}, explain(ctx, p.Client, "list the images", err))
+			return
+		}
+		for _, i := range listed.Items {
+			found, err := p.Client.ImageInspect(ctx, i.ID)
+			if err != nil {
+				if ctx.Err() != nil {
+					yield(pipeline.Holding{}, explain(ctx, p.Client, "look at image "+i.ID, err))
+					return
+				}
+				continue // it went meanwhile, or its content is not there
+			}
+			var diffIDs []digest.Digest
+			for _, l := range found.RootFS.Layers {
+				diffIDs = append(diffIDs, digest.Digest(l))
+			}
+			for n, chain := range pipeline.ChainIDs(diffIDs) {
+				if chain != "" && !yield(pipeline.Holding{DiffID: diffIDs[n], ChainID: chain}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
