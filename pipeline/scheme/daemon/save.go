@@ -117,7 +117,10 @@ type graph struct {
 	names []string
 }
 
-var _ pipeline.Graph = (*graph)(nil)
+var (
+	_ pipeline.Graph    = (*graph)(nil)
+	_ pipeline.DiskUser = (*graph)(nil)
+)
 
 // Layers yields the layers of the archive as they come.
 func (g *graph) Layers(ctx context.Context) iter.Seq2[pipeline.Layer, error] {
@@ -144,6 +147,14 @@ func (g *graph) Manifests(ctx context.Context) iter.Seq2[pipeline.Manifest, erro
 			}
 		}
 	}
+}
+
+// PeakDisk is what of the export lies in a temporary file.
+func (g *graph) PeakDisk() int64 {
+	if u, ok := g.Graph.(pipeline.DiskUser); ok {
+		return u.PeakDisk()
+	}
+	return 0
 }
 
 // Close ends the export: the archive closes its body.

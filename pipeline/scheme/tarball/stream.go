@@ -50,7 +50,10 @@ type streamGraph struct {
 	closed bool
 }
 
-var _ pipeline.Graph = (*streamGraph)(nil)
+var (
+	_ pipeline.Graph    = (*streamGraph)(nil)
+	_ pipeline.DiskUser = (*streamGraph)(nil)
+)
 
 func newStream(ctx context.Context, what string, r io.Reader, cfg Config, q pipeline.Query, image string) (*streamGraph, error) {
 	if err := ctx.Err(); err != nil {
@@ -84,6 +87,9 @@ func (g *streamGraph) resolve(ctx context.Context) (pipeline.Graph, error) {
 	}
 	return inner, nil
 }
+
+// PeakDisk is all of the archive that has come.
+func (g *streamGraph) PeakDisk() int64 { return g.spool.Size() }
 
 // Close ends the reading and gives the temporary file back.
 func (g *streamGraph) Close() error {

@@ -18,7 +18,13 @@ type Lane struct {
 	Lender graphdriver.Lender
 }
 
-var _ daemon.Lane = Lane{}
+var (
+	_ daemon.Lane   = Lane{}
+	_ daemon.Lister = Lane{}
+)
+
+// Lists: the files tell all layers.
+func (Lane) Lists() {}
 
 // Name is "layers".
 func (Lane) Name() string { return daemon.LaneLayers }
