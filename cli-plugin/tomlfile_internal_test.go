@@ -134,6 +134,9 @@ func TestSamplesOfTheReferenceAreRead(t *testing.T) {
 	}
 	for _, sample := range samples {
 		sample, _, _ = strings.Cut(sample, "```")
+		if strings.HasPrefix(sample, "[lanes]") {
+			continue // occystrapd's, which reads files of its own
+		}
 		f, err := readTOML(writeTOML(t, sample))
 		if err != nil {
 			t.Fatal(err)
