@@ -85,6 +85,7 @@ func (p *program) places(cmd *cobra.Command, events pipeline.Events, from, to st
 			Client:  daemonClient(p, p.docker.Client),
 			Host:    func() string { return p.docker.DockerEndpoint().Host },
 			Connect: p.daemonAt,
+			Forward: daemon.ForwardSSH,
 			Lanes:   p.lanes(events),
 			TempDir: o.tempDir,
 			Events:  events,
