@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/moby/client"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
@@ -330,5 +331,56 @@ func TestMeetFindsTheProcess(t *testing.T) {
 	must(t, cli.Close())
 	if p.Process != os.Getpid() || p.Host != f.host || p.Store != daemon.StoreContainerd || p.FilesHere() != nil || p.LoopbackHere() != nil {
 		t.Errorf("met %+v; want process %d at %s", p, os.Getpid(), f.host)
+	}
+}
+
+// TestOnlyTheConfigIsWanted: then no lane that moves the image is taken.
+func TestOnlyTheConfigIsWanted(t *testing.T) {
+	t.Parallel()
+	i := newImage(t, "amd64", newLayer(t, "a", true))
+	f := start(t, &fake{api: "1.51", indexes: true}).holds(t, i, "app:latest", savedContainerd(t, i, "app:latest"))
+	got := pull(t, f.uri("app"), daemon.Config{}, pipeline.Query{Brief: true})
+	if len(got.manifests) != 1 || len(got.layers) != 0 {
+		t.Errorf("got %d manifests and %d layers", len(got.manifests), len(got.layers))
+	}
+	onlyAsked(t, f)
+}
+
+// onlyAsked: the daemon was told to do nothing.
+func onlyAsked(t *testing.T, f *fake) {
+	t.Helper()
+	for _, r := range f.seen() {
+		if strings.HasPrefix(r, "POST ") || strings.HasPrefix(r, "DELETE ") || strings.Contains(r, "/images/get") {
+			t.Errorf("the daemon was asked to %s", r)
+		}
+	}
+}
+
+// TestForecastAsksTheDaemonOnly: where no lane can list the layers, the daemon's
+// word is taken; of the containerd store it tells no digests, and the forecast
+// says so.
+func TestForecastAsksTheDaemonOnly(t *testing.T) {
+	t.Parallel()
+	for name, engine := range map[string]*fake{"graph driver": {api: "1.51"}, "containerd store": {api: "1.51", indexes: true}, "Podman": {podman: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newImage(t, "amd64", newLayer(t, "a", true), newLayer(t, "b", true))
+			f := start(t, engine).holds(t, i, "app:latest", savedContainerd(t, i, "app:latest"))
+			s := schemes(daemon.Config{TempDir: t.TempDir()})
+			src, err := s.Source(f.uri("app"))
+			must(t, err)
+			dst, err := s.Sink(f.uri("copy"))
+			must(t, err)
+			got, err := pipeline.Foresee(t.Context(), src, nil, dst, pipeline.Options{})
+			must(t, err)
+			var diffIDs []digest.Digest
+			for _, l := range got.Layers {
+				diffIDs = append(diffIDs, l.Layer.DiffID)
+			}
+			if diff := cmp.Diff(i.diffIDs(), diffIDs); diff != "" || !got.Approximate || (got.Vague != "") != engine.indexes || len(got.Lanes) != 2 {
+				t.Errorf("%+v; layers (-want +got):\n%s", got, diff)
+			}
+			onlyAsked(t, f)
+		})
 	}
 }

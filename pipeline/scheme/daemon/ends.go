@@ -27,9 +27,13 @@ func (s *chooser) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph, e
 		if src == nil {
 			return Unfit(errors.New("it leads into daemons only"))
 		}
-		if _, exact := l.(Lister); q.Foresight != nil && !exact {
+		_, lists := l.(Lister)
+		switch {
+		case q.Foresight != nil && !lists:
 			g, err = s.target.outline(ctx, q)
 			return err
+		case q.Brief && !lists && l.Name() != LaneSave && s.forced == "": // save has a way without an export
+			return Unfit(errors.New("it moves an image, and only its config is wanted"))
 		}
 		g, err = src.Open(ctx, q)
 		return err
