@@ -24,19 +24,27 @@ type fill struct {
 	key string
 	// lowest: nothing is below, so whiteouts hide nothing.
 	lowest bool
-	dir    string        // where it is, if this process fills it
+	dir    string // where it is, for containerd
+	// remote: containerd fills it. Then looked is closed when it is known whether the
+	// layer is whole.
+	remote, whole bool
+	looked        chan struct{}
+
 	done   chan struct{} // closed when the layer is unpacked, or cannot be
 	result unpack.Result
 	err    error
 }
 
-// wait returns when the layer is unpacked.
-func (f *fill) wait(ctx context.Context) (unpack.Result, error) {
+// wait returns when the layer is unpacked, or it is known why not.
+func (f *fill) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
-		return f.result, f.err
+		if errors.Is(f.err, errUpon) {
+			return nil // when the others are there
+		}
+		return f.err
 	case <-ctx.Done():
-		return unpack.Result{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 
@@ -44,20 +52,27 @@ func (f *fill) wait(ctx context.Context) (unpack.Result, error) {
 type filler struct {
 	at     *snapshotter
 	limits pipeline.Limits
+	// life is that of the sink: containerd unpacks layers beyond the end of their
+	// own transfers.
+	life  context.Context //nolint:containedctx // see there
+	end   context.CancelFunc
+	turns chan struct{} // how many layers containerd unpacks at once
 
 	mu   sync.Mutex
 	have map[digest.Digest]*fill // by the blob, for Publish
 	all  map[string]*fill        // that are neither committed nor removed
 }
 
-func newFiller(at *snapshotter, limits pipeline.Limits) *filler {
-	return &filler{at: at, limits: limits, have: map[digest.Digest]*fill{}, all: map[string]*fill{}}
+func newFiller(ctx context.Context, at *snapshotter, limits pipeline.Limits) *filler {
+	f := &filler{at: at, limits: limits, turns: make(chan struct{}, unpackAtOnce), have: map[digest.Digest]*fill{}, all: map[string]*fill{}}
+	f.life, f.end = context.WithCancel(context.WithoutCancel(ctx))
+	return f
 }
 
 // wants says whether a layer that is about to arrive will be a snapshot: it belongs
 // to an image that is going to be unpacked, and is not yet.
 func (f *filler) wants(ctx context.Context, l pipeline.Layer) bool {
-	if !f.at.ours() || l.Role != pipeline.FileSystem || l.Foreign != "" || l.Platform == nil || !f.at.machine.Match(*l.Platform) {
+	if !f.at.rebases() || l.Role != pipeline.FileSystem || l.Foreign != "" || l.Platform == nil || !f.at.machine.Match(*l.Platform) {
 		return false
 	}
 	chain := make([]digest.Digest, 0, len(l.Parents)+1)
@@ -71,28 +86,30 @@ func (f *filler) wants(ctx context.Context, l pipeline.Layer) bool {
 	return err == nil && !there
 }
 
-// prepare makes an empty snapshot to fill. It is an error where only containerd can.
+// prepare makes an empty snapshot to fill. It is errNotHere where the snapshotter is
+// none of those that we know.
 func (f *filler) prepare(ctx context.Context, lowest bool) (_ *fill, err error) {
-	if !f.at.ours() {
+	if !f.at.rebases() {
 		return nil, errNotHere
 	}
-	s := &fill{key: fmt.Sprintf(snapshots.UnpackKeyFormat, "occystrap", rand.Text()), lowest: lowest, done: make(chan struct{})}
+	s := &fill{key: fmt.Sprintf(snapshots.UnpackKeyFormat, "occystrap", rand.Text()), lowest: lowest, done: make(chan struct{}), looked: make(chan struct{})}
 	mounts, err := f.at.Prepare(f.at.store.in(ctx), s.key, "")
 	if err != nil {
 		return nil, f.at.store.explain(ctx, "prepare a snapshot", err)
 	}
-	if s.dir = directory(mounts); s.dir == "" || !f.at.proven(ctx, s.key, s.dir) {
+	if s.dir = directory(mounts); s.dir == "" {
 		f.at.remove(ctx, s.key)
 		return nil, errNotHere
 	}
+	s.remote = !f.at.ours() || !f.at.proven(ctx, s.key, s.dir)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all[s.key] = s
 	return s, nil
 }
 
-// errNotHere: only containerd can fill its snapshots.
-var errNotHere = errors.New("this process cannot fill containerd's snapshots")
+// errNotHere: layers are unpacked one upon the other, and by containerd.
+var errNotHere = errors.New("its snapshots cannot be filled in any order")
 
 // from unpacks a layer into the snapshot. It reads to the end.
 func (f *filler) from(ctx context.Context, s *fill, stored io.Reader) {
@@ -136,7 +153,7 @@ func (f *filler) take(blob digest.Digest, lowest bool) *fill {
 
 // drop removes a snapshot that was not committed, once nobody fills it any more.
 func (f *filler) drop(ctx context.Context, s *fill) {
-	<-s.done
+	<-s.done // if need be, by way of close
 	f.at.remove(ctx, s.key)
 	f.forget(s)
 }
@@ -150,6 +167,7 @@ func (f *filler) forget(s *fill) {
 
 // close removes what was not committed.
 func (f *filler) close(ctx context.Context) {
+	f.end()
 	f.mu.Lock()
 	clear(f.have)
 	left := make([]*fill, 0, len(f.all))
@@ -168,6 +186,11 @@ func (f *filler) again(ctx context.Context, c *content, blob ocispec.Descriptor,
 	if err != nil {
 		return nil, err
 	}
+	if s.remote {
+		s.err = errUpon // to find out more would mean to read it
+		close(s.done)
+		return s, nil
+	}
 	rc, err := c.Open(ctx, blob)
 	if err != nil {
 		close(s.done)
@@ -176,5 +199,5 @@ func (f *filler) again(ctx context.Context, c *content, blob ocispec.Descriptor,
 	}
 	defer rc.Close()
 	f.from(ctx, s, rc)
-	return s, s.err
+	return s, nil
 }

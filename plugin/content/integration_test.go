@@ -101,7 +101,11 @@ func (r *real) put(t testing.TB, src pipeline.Source, uri string) error {
 	t.Helper()
 	sink, err := schemes(content.Config{Events: details(t)}).Sink(uri)
 	must(t, err)
-	_, err = pipeline.Run(t.Context(), src, nil, sink, pipeline.Options{Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}}})
+	return run(t, src, sink)
+}
+
+func run(t testing.TB, src pipeline.Source, sink pipeline.Sink) error {
+	_, err := pipeline.Run(t.Context(), src, nil, sink, pipeline.Options{Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}}})
 	return err
 }
 

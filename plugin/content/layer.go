@@ -50,6 +50,10 @@ func (w *layerWriter) unpack(ctx context.Context, lowest bool) {
 	w.relay = newRelay()
 	go func(relay *relay, fill *fill) {
 		defer relay.abandon()
+		if fill.remote {
+			w.filler.look(ctx, fill, relay)
+			return
+		}
 		w.filler.from(ctx, fill, relay)
 	}(w.relay, w.fill)
 }
@@ -67,6 +71,8 @@ func (w *layerWriter) Commit(ctx context.Context, blob ocispec.Descriptor, diffI
 	var opts []storing.Opt
 	if w.fill != nil {
 		w.relay.finish(nil)
+	}
+	if w.fill != nil && !w.fill.remote {
 		<-w.fill.done
 		if w.fill.err == nil && (diffID == "" || diffID == w.fill.result.DiffID) {
 			opts = append(opts, storing.WithLabels(map[string]string{labels.LabelUncompressed: w.fill.result.DiffID.String()}))
@@ -76,6 +82,9 @@ func (w *layerWriter) Commit(ctx context.Context, blob ocispec.Descriptor, diffI
 		return w.store.explain(ctx, "commit layer "+blob.Digest.String(), err)
 	}
 	if w.fill != nil {
+		if w.fill.remote {
+			w.filler.applies(w.fill, blob)
+		}
 		w.filler.keep(ctx, blob.Digest, w.fill)
 		w.fill = nil
 	}
@@ -90,6 +99,10 @@ func (w *layerWriter) Close() error {
 	err := w.blobWriter.Close()
 	if w.fill != nil {
 		w.relay.finish(errAbandoned)
+		if w.fill.remote {
+			<-w.fill.looked
+			close(w.fill.done) // nobody unpacks it
+		}
 		w.filler.drop(context.Background(), w.fill)
 		w.fill = nil
 	}

@@ -71,7 +71,7 @@ func (s *sink) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.filler = newFiller(at, s.limits)
+	s.filler = newFiller(ctx, at, s.limits)
 	return nil
 }
 

@@ -106,10 +106,11 @@ func (s *snapshotter) has(ctx context.Context, chain digest.Digest) (bool, error
 	return err == nil, s.store.explain(ctx, "look for snapshot "+chain.String(), err)
 }
 
-// ours says whether this process may be able to fill the snapshots.
-func (s *snapshotter) ours() bool {
-	return s.name == overlayfs && s.rebase && os.Geteuid() == 0 && !s.hidden.Load()
-}
+// rebases says whether snapshots can be filled in any order, and how is known.
+func (s *snapshotter) rebases() bool { return s.name == overlayfs && s.rebase }
+
+// ours says whether this process may be able to fill them.
+func (s *snapshotter) ours() bool { return os.Geteuid() == 0 && !s.hidden.Load() }
 
 // directory is where a snapshot without parents is; "" where it is no directory, or
 // not to be written to.

@@ -29,6 +29,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
+	"github.com/occystrap/occystrap/plugin/content"
 )
 
 // when is the time of every entry.
@@ -205,18 +206,34 @@ func (r *real) in(t testing.TB, space, name string) context.Context {
 // times, attributes, devices, links and marks.
 func TestLayersAreUnpackedAsByContainerd(t *testing.T) {
 	t.Parallel()
-	r, s := meet(t), pipelinetest.NewStore()
-	plain := everything(t)
-	desc := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: plain})
-	must(t, r.put(t, s.Source(desc, r.name), r.uri(r.name)))
+	for name, by := range map[string]func(context.Context, pipeline.Sink) error{
+		"here":                    func(context.Context, pipeline.Sink) error { return nil },
+		"by containerd, in parts": content.ByContainerd,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, s := meet(t), pipelinetest.NewStore()
+			plain := everything(t)
+			desc := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: plain})
+			sink, err := schemes(content.Config{Events: details(t)}).Sink(r.uri(r.name))
+			must(t, err)
+			must(t, by(t.Context(), sink))
+			must(t, run(t, s.Source(desc, r.name), sink))
+			r.compare(t, s.Source(desc, r.name), plain)
+		})
+	}
+}
 
+// compare looks at what an image was unpacked to, and at what containerd unpacks it
+// to in another namespace.
+func (r *real) compare(t *testing.T, src pipeline.Source, plain [][]byte) {
+	t.Helper()
 	const peer = namespace + "-peer"
 	ctx := r.in(t, peer, r.name)
-	must(t, r.put(t, s.Source(desc, r.name), "containerd://"+r.name+"?unpack=false&namespace="+peer+"&address="+r.address))
+	must(t, r.put(t, src, "containerd://"+r.name+"?unpack=false&namespace="+peer+"&address="+r.address))
 	i, err := r.ImageService().Get(ctx, r.name)
 	must(t, err)
 	must(t, client.NewImageWithPlatform(r.Client, i, platforms.Default()).Unpack(ctx, ""))
-
 	ours, theirs := r.layersIn(r.ctx, t, r.name), r.layersIn(ctx, t, r.name)
 	if len(ours) != len(plain) || len(theirs) != len(plain) {
 		t.Fatalf("there are %d and %d layers, want %d", len(ours), len(theirs), len(plain))

@@ -137,6 +137,9 @@ func (c *chain) unpack(ctx context.Context) error {
 	if err := c.fill(ctx); err != nil {
 		return err
 	}
+	if err := c.upon(ctx); err != nil {
+		return err
+	}
 	if err := c.inherit(ctx); err != nil {
 		return err
 	}
@@ -163,24 +166,25 @@ func (c *chain) fill(ctx context.Context) error {
 	group.SetLimit(unpackAtOnce)
 	for n := c.first; n < len(c.layers); n++ {
 		l := &c.layers[n]
-		if l.fill = c.take(l.blob.Digest, n == 0); l.fill != nil && l.fill.err != nil {
-			c.drop(ctx, l.fill) // perhaps the bytes come better a second time
-			l.fill = nil
-		}
+		l.fill = c.take(l.blob.Digest, n == 0)
 		group.Go(func() (err error) {
 			if l.fill == nil {
 				if l.fill, err = c.again(ctx, c.content, l.blob, n == 0); err != nil {
 					return err
 				}
 			}
-			r, err := l.fill.wait(ctx)
-			if err == nil && r.DiffID != l.diffID {
-				err = pipeline.DigestError("diff ID of layer "+l.blob.Digest.String(), l.diffID, r.DiffID)
-			}
-			return err
+			return l.fill.wait(ctx)
 		})
 	}
 	return group.Wait()
+}
+
+// check compares what was unpacked with what the config says.
+func (l *link) check() error {
+	if l.fill.err == nil && l.fill.result.DiffID != l.diffID {
+		return pipeline.DigestError("diff ID of layer "+l.blob.Digest.String(), l.diffID, l.fill.result.DiffID)
+	}
+	return l.fill.err
 }
 
 // inherit gives directories, for which a layer has no entries, what lower layers
@@ -195,13 +199,16 @@ func (c *chain) inherit(ctx context.Context) error {
 	asked := c.first == 0
 	for n := c.first; n < len(c.layers); n++ {
 		f := c.layers[n].fill
+		if f.remote {
+			return nil // containerd has done so
+		}
 		dir, err := os.Open(f.dir)
 		if err != nil {
 			return err
 		}
 		if len(f.result.Implied) > 0 {
 			if !asked {
-				lower, err := c.lower(ctx)
+				lower, err := c.lowerOpen(ctx)
 				if err != nil {
 					return errors.Join(err, dir.Close())
 				}
@@ -216,15 +223,14 @@ func (c *chain) inherit(ctx context.Context) error {
 	return nil
 }
 
-// lower opens the directories of the layers that were there, the topmost first.
-func (c *chain) lower(ctx context.Context) (dirs []*os.File, err error) {
+// lower are the directories of the layers that were there, the topmost first.
+func (c *chain) lower(ctx context.Context) (paths []string, err error) {
 	key, in := "occystrap-view-"+rand.Text(), c.store.in(ctx)
 	mounts, err := c.at.View(in, key, c.layers[c.first-1].id.String())
 	if err != nil {
 		return nil, c.store.explain(ctx, "look at the layers below", err)
 	}
 	defer c.at.remove(ctx, key)
-	var paths []string
 	for _, m := range mounts {
 		if m.Type == "bind" {
 			paths = append(paths, m.Source)
@@ -234,6 +240,15 @@ func (c *chain) lower(ctx context.Context) (dirs []*os.File, err error) {
 				paths = append(paths, strings.Split(lower, ":")...)
 			}
 		}
+	}
+	return paths, nil
+}
+
+// lowerOpen opens them.
+func (c *chain) lowerOpen(ctx context.Context) (dirs []*os.File, err error) {
+	paths, err := c.lower(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for _, p := range paths {
 		d, err := os.Open(p)
