@@ -21,7 +21,7 @@ type Gate struct {
 	mu     sync.Mutex
 	doors  []*Door
 	guests int
-	timer  *time.Timer
+	timer  *time.Timer   // nil where it never shuts
 	parked int           // doors at which nobody is accepted
 	opened chan struct{} // closed when a trial shut ends; nil when there is none
 	shut   chan struct{} // closed when the gate is shut for good
@@ -63,9 +63,8 @@ func (g *Gate) Door(l net.Listener) *Door {
 func (g *Gate) Open(ctx context.Context) error {
 	defer context.AfterFunc(ctx, g.close)()
 	g.mu.Lock()
-	g.timer = time.AfterFunc(max(g.idle, 0), g.trial)
-	if g.idle <= 0 {
-		g.timer.Stop()
+	if g.idle > 0 {
+		g.timer = time.AfterFunc(g.idle, g.trial)
 	}
 	g.mu.Unlock()
 	failed := make(chan error, len(g.doors))
@@ -174,7 +173,7 @@ func (g *Gate) close() {
 		return
 	}
 	close(g.shut)
-	g.timer.Stop()
+	g.still()
 	g.stopAccepting()
 }
 
@@ -242,10 +241,17 @@ func (g *Gate) isShut() bool {
 	}
 }
 
+// still stops the time that nobody is here.
+func (g *Gate) still() {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+}
+
 func (g *Gate) enter() {
 	g.mu.Lock()
 	g.guests++
-	g.timer.Stop()
+	g.still()
 	n := g.guests
 	g.mu.Unlock()
 	g.change(n)
@@ -255,7 +261,7 @@ func (g *Gate) leave() {
 	g.mu.Lock()
 	g.guests--
 	n := g.guests
-	if n == 0 && g.idle > 0 {
+	if n == 0 && g.timer != nil {
 		g.timer.Reset(g.idle)
 	}
 	g.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"time"
 )
 
 // containerd locks its database for as long as it runs, so bbolt cannot open it
@@ -17,8 +18,9 @@ import (
 // N stayed the newest transaction has all of N, whatever was being written.
 
 const (
-	// mostTries is how often the copy of a database that changes is begun anew.
-	mostTries = 50
+	// copyTime is how long a copy of a database that changes is begun anew. A copy
+	// takes some milliseconds, as a transaction does.
+	copyTime = 20 * time.Second
 	// mostBytes is more than any containerd's database has.
 	mostBytes = 1 << 30
 )
@@ -33,10 +35,9 @@ func snapshot(ctx context.Context, f *os.File) (*os.File, uint64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("make room for a copy: %w", err)
 	}
-	for range mostTries {
-		if ctx.Err() != nil {
-			return nil, 0, errors.Join(context.Cause(ctx), image.Close())
-		}
+	ctx, cancel := context.WithTimeoutCause(ctx, copyTime, errBusy)
+	defer cancel()
+	for ctx.Err() == nil {
 		before, err := newest(f)
 		if err == nil {
 			err = copyInto(image, f, before.bytes)
@@ -48,7 +49,7 @@ func snapshot(ctx context.Context, f *os.File) (*os.File, uint64, error) {
 			return image, before.transaction, nil
 		}
 	}
-	return nil, 0, errors.Join(errBusy, image.Close())
+	return nil, 0, errors.Join(context.Cause(ctx), image.Close())
 }
 
 // copyInto makes image the first size bytes of f.
