@@ -2,6 +2,7 @@ package dir
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"os"
 
@@ -34,8 +35,8 @@ func (s *stock) Holdings(ctx context.Context, limits pipeline.Limits) iter.Seq2[
 // Holdings are the layers of the images that are in the directory before the run.
 // The plain layout needs no list: it has layers by their diff IDs.
 func (s *sink) Holdings(ctx context.Context, limits pipeline.Limits) iter.Seq2[pipeline.Holding, error] {
-	if !s.oci {
-		return pipeline.NoHoldings(nil)
+	if _, err := os.Stat(s.path); !s.oci || errors.Is(err, os.ErrNotExist) {
+		return pipeline.NoHoldings(nil) // a run makes the directory
 	}
 	return (&stock{source{path: s.path, format: formatOCI}}).Holdings(ctx, limits)
 }

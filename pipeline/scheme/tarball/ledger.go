@@ -39,13 +39,18 @@ func openLedger(path string) (*ledger, error) {
 		return nil, errors.Join(fmt.Errorf("lock the ledger %s: %w", path, err), lock.Close())
 	}
 	l.lock = lock
-	if l.inv, err = inventory.Read(path); errors.Is(err, fs.ErrNotExist) {
-		l.inv, err = &inventory.Inventory{}, nil
-	}
-	if err != nil {
+	if l.inv, err = readLedger(path); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
+}
+
+func readLedger(path string) (*inventory.Inventory, error) {
+	inv, err := inventory.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &inventory.Inventory{}, nil
+	}
+	return inv, err
 }
 
 // stage writes the ledger with what is in an archive, under a temporary name.
@@ -77,6 +82,13 @@ func (s *sink) meet() error {
 			s.have.Merge(listed)
 		}
 		if s.cfg.LedgerFile == "" {
+			return
+		}
+		if s.foresees {
+			sent, err := readLedger(s.cfg.LedgerFile)
+			if s.unmet = err; err == nil {
+				s.have.Merge(sent)
+			}
 			return
 		}
 		if s.ledger, s.unmet = openLedger(s.cfg.LedgerFile); s.unmet == nil {
