@@ -26,9 +26,9 @@ var lanesOut = map[string][]string{
 
 // lanesIn are the lanes into each daemon.
 var lanesIn = map[string][]string{
-	"docker20":          {"load"},
-	"docker29":          {"content", "load"},
-	"docker29-overlay2": {"load"},
+	"docker20":          {"pull", "load"},
+	"docker29":          {"content", "pull", "load"},
+	"docker29-overlay2": {"pull", "load"},
 	"podman":            {"load"},
 }
 
