@@ -128,9 +128,9 @@ vuln: ## look for known vulnerabilities (asks vuln.go.dev)
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...
 
 .PHONY: bench
-bench: build ## measure side by side with other tools; results in contrib/bench/RESULTS.md
+bench: build ## measure side by side with other tools; results in contrib/bench/RESULTS.md (BENCH='-daemons -only lanes': options)
 	contrib/testenv/up.sh
-	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) run ./contrib/bench
+	OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(GO) run ./contrib/bench $(BENCH)
 
 .PHONY: clean
 clean: ## remove what was built (testenv-down stops the daemons)

@@ -47,5 +47,14 @@
 // always to .cache/results.json, run by run.
 //
 // The tools come from contrib/testenv (make testenv). Those that are missing are
-// named, and the rest runs. -daemons adds the jobs from and to its Docker daemons.
+// named, and the rest runs. -daemons adds the jobs from and to Docker and
+// containerd, for root. Those whose names begin with "lanes" have daemons of their
+// own (farm.go: two containerds, three Dockers, the sidecar), so that nothing else
+// is in them and users who are not root reach their sockets. Every run of ours there
+// must have taken the lane that the row is about, and what is on disk at most is
+// counted (of the whole disk: others who write are in it). Several calls fill one
+// table:
+//
+//	go run ./contrib/bench -daemons -merge -n 5 -only '^lanes.* to tar$'
+//	go run ./contrib/bench -daemons -merge -n 3 -only '^lanes: tar'
 package main

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ type job struct {
 	most       int    // rounds at most; 0 is as many as asked for
 	short      bool   // so short that it runs startRounds times
 	daemons    bool   // runs with -daemons only
+	lanes      bool   // needs the farm, and tells of the disk
 	keeps      bool   // outputs are deleted at the end of the job, not after each run
 	contenders []contender
 	wants      []want
@@ -44,6 +46,7 @@ type attempt struct {
 	check check // nil where there is nothing to look at
 	// amount says what the run came to, after the check; nil where nobody asks.
 	amount func(ctx context.Context) (amounts, error)
+	leaves []string // what goes besides the trial's out
 }
 
 // A series is what came of a contender in a job.
@@ -59,6 +62,7 @@ type result struct {
 	Job      string
 	Note     string `json:",omitempty"`
 	Input    int64  `json:",omitempty"` // bytes of the layers that went in
+	Rounds   int    `json:",omitempty"` // that count, where the jobs of a report differ in it
 	Series   []series
 	Verdicts []judged
 }
@@ -101,13 +105,16 @@ func (r *runner) run(ctx context.Context, j job) (result, error) {
 		present = append(present, n)
 	}
 	rounds := r.roundsOf(j)
+	if j.lanes {
+		out.Rounds = rounds
+	}
 	for round := range rounds + 1 {
 		for k := range present {
 			n := present[(round+k)%len(present)]
 			if out.Series[n].Failed != "" {
 				continue
 			}
-			s, err := r.try(ctx, j.contenders[n], !j.short || round == 0, j.keeps)
+			s, err := r.try(ctx, j.contenders[n], !j.short || round == 0, j.keeps, j.lanes)
 			switch {
 			case ctx.Err() != nil:
 				return out, ctx.Err()
@@ -136,7 +143,7 @@ func (r *runner) roundsOf(j job) int {
 // try is one run with what comes before and after it. Its output has a name that
 // no other run has, and goes when it was checked: outputs that stay fill the page
 // cache, and then whoever writes next pays for making room.
-func (r *runner) try(ctx context.Context, c contender, settle, keeps bool) (sample, error) {
+func (r *runner) try(ctx context.Context, c contender, settle, keeps, disk bool) (sample, error) {
 	r.trials++
 	if err := os.MkdirAll(r.dir, 0o750); err != nil {
 		return sample{}, err
@@ -150,7 +157,7 @@ func (r *runner) try(ctx context.Context, c contender, settle, keeps bool) (samp
 	if settle {
 		r.meter.settle(ctx)
 	}
-	s, err := r.meter.measure(ctx, a.command)
+	s, err := r.measure(ctx, a.command, disk)
 	if err != nil {
 		return s, err
 	}
@@ -160,14 +167,36 @@ func (r *runner) try(ctx context.Context, c contender, settle, keeps bool) (samp
 		}
 	}
 	if a.amount != nil {
-		if s.amounts, err = a.amount(ctx); err != nil {
+		more, err := a.amount(ctx)
+		if err != nil {
 			return s, fmt.Errorf("ask for the size of the result: %w", err)
 		}
+		more.Disk = s.Disk
+		s.amounts = more
 	}
 	if keeps {
 		return s, nil
 	}
-	return s, os.RemoveAll(t.out)
+	return s, removeAll(append(a.leaves, t.out))
+}
+
+func removeAll(paths []string) error {
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, os.RemoveAll(p))
+	}
+	return errors.Join(errs...)
+}
+
+// measure runs the command; with disk, the disk is watched too.
+func (r *runner) measure(ctx context.Context, c command, disk bool) (sample, error) {
+	if !disk {
+		return r.meter.measure(ctx, c)
+	}
+	most := watchDisk(r.dir)
+	s, err := r.meter.measure(ctx, c)
+	s.Disk = most()
+	return s, err
 }
 
 // judge holds what was wanted against the figures.

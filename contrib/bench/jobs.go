@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -61,7 +62,7 @@ func (b *bench) jobs() []job {
 		b.transcodeJob(),
 		b.parallelJob(),
 	}
-	return append(append(all, b.archiveJobs()...), b.daemonJobs()...)
+	return slices.Concat(all, b.archiveJobs(), b.daemonJobs(), b.lanesOut(), b.lanesIn())
 }
 
 // startUp is the shortest that each program does.

@@ -29,7 +29,6 @@ func (b *bench) daemonJobs() []job {
 	var all []job
 	for _, d := range dockerDaemons {
 		all = append(all,
-			b.load(d), b.save(d),
 			b.fromDaemon(d, "registry", change{}), b.fromDaemon(d, "registry", change{times: epoch}, normalizeFilter),
 			b.fromDaemon(d, "tar", change{times: epoch}, normalizeFilter),
 			b.toDaemon(d, "registry"), b.toDaemon(d, "registry", normalizeFilter), b.toDaemon(d, "tar", normalizeFilter),
@@ -43,39 +42,6 @@ func (b *bench) docker(d dockerDaemon, args ...string) command {
 	return command{
 		args: append([]string{b.env.values["DOCKER"]}, args...),
 		env:  []string{"DOCKER_HOST=" + b.env.values[d.key]},
-	}
-}
-
-// save takes the image out of the daemon.
-func (b *bench) save(d dockerDaemon) job {
-	return job{
-		name: d.name + " to tar", most: memoryRounds, daemons: true,
-		note:  "Of both clients only the wall time compares; the daemon's work is not in user and system.",
-		wants: []want{aheadOf("docker save"), littleMemory()},
-		contenders: []contender{
-			b.onDaemon(d, ours, b.loaded, func(t trial) attempt {
-				return attempt{command: b.process("docker://"+imageName, "tar://"+t.out), check: b.checker.changedArchive(t.out, change{})}
-			}),
-			b.onDaemon(d, "docker save", b.loaded, func(t trial) attempt {
-				return attempt{command: b.docker(d, "save", "-o", t.out, imageName), check: b.checker.changedArchive(t.out, change{})}
-			}),
-		},
-	}
-}
-
-// load brings the image into the daemon, which does not hold it.
-func (b *bench) load(d dockerDaemon) job {
-	return job{
-		name: "tar to " + d.name, most: memoryRounds, daemons: true,
-		wants: []want{littleMemory()},
-		contenders: []contender{
-			b.onDaemon(d, ours, b.removed, func(trial) attempt {
-				return attempt{command: b.process("tar://"+b.archive, "docker://"+imageName), check: b.sameLayers(d)}
-			}),
-			b.onDaemon(d, "docker load", b.removed, func(trial) attempt {
-				return attempt{command: b.docker(d, "load", "-i", b.archive), check: b.sameLayers(d)}
-			}),
-		},
 	}
 }
 
@@ -139,10 +105,15 @@ func (b *bench) loaded(ctx context.Context, d dockerDaemon) error {
 
 // removed makes sure that the daemon does not hold the image.
 func (b *bench) removed(ctx context.Context, d dockerDaemon) error {
-	if _, err := b.layersAt(ctx, d); err != nil {
+	return b.without(ctx, d, imageName)
+}
+
+// without makes sure that the daemon does not hold an image.
+func (b *bench) without(ctx context.Context, d dockerDaemon, name string) error {
+	if _, err := b.layersAt(ctx, d, name); err != nil {
 		return ctx.Err()
 	}
-	_, err := b.docker(d, "image", "rm", "--force", imageName).run(ctx)
+	_, err := b.docker(d, "image", "rm", "--force", name).run(ctx)
 	return err
 }
 
@@ -176,7 +147,7 @@ func (b *bench) compareLayers(ctx context.Context, d dockerDaemon, same bool) er
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return err
 	}
-	got, err := b.layersAt(ctx, d)
+	got, err := b.layersAt(ctx, d, imageName)
 	if err != nil {
 		return err
 	}
@@ -186,9 +157,9 @@ func (b *bench) compareLayers(ctx context.Context, d dockerDaemon, same bool) er
 	return nil
 }
 
-func (b *bench) layersAt(ctx context.Context, d dockerDaemon) ([]digest.Digest, error) {
+func (b *bench) layersAt(ctx context.Context, d dockerDaemon, name string) ([]digest.Digest, error) {
 	var out tailWriter
-	c := b.docker(d, "image", "inspect", "--format", "{{json .RootFS.Layers}}", imageName)
+	c := b.docker(d, "image", "inspect", "--format", "{{json .RootFS.Layers}}", name)
 	c.out = &out
 	if _, err := c.run(ctx); err != nil {
 		return nil, err

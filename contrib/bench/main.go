@@ -31,6 +31,7 @@ type options struct {
 	image   string
 	program string
 	wait    time.Duration
+	merge   bool
 }
 
 func main() {
@@ -69,6 +70,7 @@ func parseOptions(args []string) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "one round with a small image, to see that everything works")
 	flags.BoolVar(&o.list, "list", false, "list the jobs and end")
 	flags.BoolVar(&o.daemons, "daemons", false, "also run the jobs from and to Docker daemons (slow)")
+	flags.BoolVar(&o.merge, "merge", false, "add to the results of earlier calls, in place of the same jobs' (.cache/results.json, .cache/RESULTS.md)")
 	flags.StringVar(&o.image, "image", "", "OCI layout to move in place of the benchmark image")
 	flags.StringVar(&o.program, "occystrap", "", "program to measure (default: built from this module)")
 	flags.DurationVar(&o.wait, "wait", defaultWait, "how long to wait for an idle machine before each run")

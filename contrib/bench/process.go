@@ -26,6 +26,8 @@ type command struct {
 	stdin string    // what it reads
 	out   io.Writer // its standard output; nil keeps the end for errors
 	null  bool      // its standard output is /dev/null
+	// credential is who runs it; nil: who runs this.
+	credential *syscall.Credential
 }
 
 // usage is what one run of a program took, its children included.
@@ -54,6 +56,7 @@ func (c command) run(ctx context.Context) (usage, error) {
 		cmd.Stdout = nil
 	}
 	ownGroup(cmd)
+	cmd.SysProcAttr.Credential = c.credential
 	start := time.Now()
 	err := cmd.Run()
 	took := usage{Wall: time.Since(start)}

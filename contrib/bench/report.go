@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -70,6 +72,32 @@ func (r report) markdown() string {
 func (i imageFacts) String() string {
 	const giga = 1e9
 	return fmt.Sprintf("%d layers, %.2f GB compressed, %.2f GB plain", i.Layers, float64(i.Compressed)/giga, float64(i.Plain)/giga)
+}
+
+// merged is the report with the results of earlier calls, where it has none of the
+// same job. There may be no earlier ones.
+func (r report) merged(path string) (report, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	var before report
+	if err := json.Unmarshal(raw, &before); err != nil {
+		return r, fmt.Errorf("read %s: %w", path, err)
+	}
+	all := before.Results
+	for _, mine := range r.Results {
+		if n := slices.IndexFunc(all, func(b result) bool { return b.Job == mine.Job }); n >= 0 {
+			all[n] = mine
+		} else {
+			all = append(all, mine)
+		}
+	}
+	r.Results = all
+	return r, nil
 }
 
 // writeJSON keeps every sample.

@@ -89,6 +89,11 @@ func (s *session) measureAll(ctx context.Context, r *report) (missed bool, err e
 		if s.quick {
 			j.wants = nil // figures of the small image mean nothing
 		}
+		if j.lanes {
+			if err := s.farm(ctx); err != nil {
+				return missed, err
+			}
+		}
 		s.say("%s …", j.name)
 		res, err := runner.run(ctx, j)
 		if err != nil {
@@ -99,7 +104,7 @@ func (s *session) measureAll(ctx context.Context, r *report) (missed bool, err e
 		if _, err := fmt.Fprint(os.Stdout, res.text()); err != nil {
 			return missed, err
 		}
-		if err := r.writeJSON(filepath.Join(s.cache, "results.json")); err != nil {
+		if err := s.keep(*r); err != nil {
 			return missed, err
 		}
 	}
@@ -107,4 +112,17 @@ func (s *session) measureAll(ctx context.Context, r *report) (missed bool, err e
 		return missed, fmt.Errorf("no job matches -only %q; -list shows them", s.only)
 	}
 	return missed, nil
+}
+
+// keep writes what is known so far; with -merge after what earlier calls found.
+func (s *session) keep(r report) error {
+	file := filepath.Join(s.cache, "results.json")
+	if !s.merge {
+		return r.writeJSON(file)
+	}
+	r, err := r.merged(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.writeJSON(file), r.writeMarkdown(filepath.Join(s.cache, "RESULTS.md")))
 }

@@ -86,13 +86,6 @@ func (s *session) lock() error {
 
 // programs builds occystrap, and the registry where the test environment has none.
 func (s *session) programs(ctx context.Context) error {
-	build := func(dir, out, name string) error {
-		_, err := command{
-			args: []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, name},
-			dir:  dir, env: []string{"CGO_ENABLED=0"},
-		}.run(ctx)
-		return err
-	}
 	var err error
 	if s.program != "" {
 		if s.bench.program, err = filepath.Abs(s.program); err != nil {
@@ -102,7 +95,7 @@ func (s *session) programs(ctx context.Context) error {
 		s.say("building occystrap")
 		// The name makes it stand-alone: it is a plugin of docker otherwise.
 		s.bench.program = filepath.Join(s.dir, "bin", ours)
-		if err := build(s.module, s.bench.program, "./cmd/docker-occystrap"); err != nil {
+		if err := build(ctx, s.module, s.bench.program, "./cmd/docker-occystrap"); err != nil {
 			return err
 		}
 	}
@@ -112,7 +105,16 @@ func (s *session) programs(ctx context.Context) error {
 	s.say("building a registry")
 	const registryPackage = "github.com/distribution/distribution/v3/cmd/registry"
 	s.env.values["REGISTRY_BIN"] = filepath.Join(s.cache, "registry")
-	return build(filepath.Join(s.module, "contrib", "testenv"), s.env.values["REGISTRY_BIN"], registryPackage)
+	return build(ctx, filepath.Join(s.module, "contrib", "testenv"), s.env.values["REGISTRY_BIN"], registryPackage)
+}
+
+// build makes a program without cgo.
+func build(ctx context.Context, dir, out, name string) error {
+	_, err := command{
+		args: []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, name},
+		dir:  dir, env: []string{"CGO_ENABLED=0"},
+	}.run(ctx)
+	return err
 }
 
 // places makes the image and puts it where the jobs look for it.
@@ -153,6 +155,34 @@ func (s *session) places(ctx context.Context) error {
 	b.archive = filepath.Join(s.dir, "image.tar")
 	_, err = output(ctx, "tar", "-cf", b.archive, "-C", from.dir, ".")
 	return err
+}
+
+// farm starts the daemons of the lanes, once.
+func (s *session) farm(ctx context.Context) error {
+	b := s.bench
+	if b.farm != nil {
+		return nil
+	}
+	for _, key := range []string{"DOCKER", "CTR", "DOCKER29"} {
+		if s.env.values[key] == "" {
+			return fmt.Errorf("lanes take the daemons of contrib/testenv: %s", s.env.why(key))
+		}
+	}
+	s.say("starting daemons")
+	sidecar := filepath.Join(s.dir, "bin", "occystrapd")
+	if err := build(ctx, s.module, sidecar, "./cmd/occystrapd"); err != nil {
+		return err
+	}
+	var err error
+	if b.most, err = writeMost(ctx, layout{dir: b.layout}, b.checker.image, s.dir); err != nil {
+		return err
+	}
+	b.farm, err = startFarm(ctx, s.env, filepath.Join(s.dir, "daemons"), sidecar)
+	s.ends = append(s.ends, b.farm.stop)
+	if err != nil {
+		return err
+	}
+	return b.settleIn()
 }
 
 // layout is the image that is moved.

@@ -64,7 +64,7 @@ func writeSmall(dir string) (layout, error) {
 	if err != nil {
 		return l, err
 	}
-	return l, s.names(m, root)
+	return l, s.names(m, root, imageName)
 }
 
 // layer is a tar of files that compress about as well as programs do.
@@ -112,21 +112,21 @@ func (s smallImage) blob(mediaType string, raw []byte) (ocispec.Descriptor, erro
 }
 
 // names writes what says where in the layout the image is.
-func (s smallImage) names(m ocispec.Manifest, root ocispec.Descriptor) error {
+func (s smallImage) names(m ocispec.Manifest, root ocispec.Descriptor, name string) error {
 	path := func(d ocispec.Descriptor) string { return "blobs/sha256/" + d.Digest.Encoded() }
-	root.Annotations = map[string]string{"io.containerd.image.name": "docker.io/library/" + imageName, ocispec.AnnotationRefName: "latest"}
-	for name, v := range map[string]any{
+	root.Annotations = map[string]string{"io.containerd.image.name": "docker.io/library/" + name, ocispec.AnnotationRefName: "latest"}
+	for file, v := range map[string]any{
 		"oci-layout": ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion},
 		"index.json": ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{root}},
 		"manifest.json": []map[string]any{{
-			"Config": path(m.Config), "RepoTags": []string{imageName}, "Layers": each(m.Layers, path),
+			"Config": path(m.Config), "RepoTags": []string{name}, "Layers": each(m.Layers, path),
 		}},
 	} {
 		raw, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(s.dir, name), raw, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(s.dir, file), raw, 0o600); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,10 @@ type sample struct {
 type amounts struct {
 	Plain int64 `json:",omitempty"` // uncompressed
 	Size  int64 `json:",omitempty"` // of the layers that it made
+	// Disk is by how much the disk was fuller while it ran than before, at most.
+	Disk int64 `json:",omitempty"`
+	// Sidecar is the most memory that occystrapd has had so far.
+	Sidecar int64 `json:",omitempty"`
 }
 
 // A summary is what the table says of a contender's samples.
@@ -44,6 +48,9 @@ func summarize(samples []sample) summary {
 		amounts: amounts{
 			Plain: slices.Max(each(samples, func(s sample) int64 { return s.Plain })),
 			Size:  slices.Max(each(samples, func(s sample) int64 { return s.Size })),
+
+			Disk:    slices.Max(each(samples, func(s sample) int64 { return s.Disk })),
+			Sidecar: slices.Max(each(samples, func(s sample) int64 { return s.Sidecar })),
 		},
 	}
 }

@@ -115,6 +115,12 @@ func (r result) amounts() []string {
 			}
 			parts = append(parts, part)
 		}
+		if sum.Disk > 0 {
+			parts = append(parts, fmt.Sprintf("%.0f MB more on disk at the peak", float64(sum.Disk)/mega))
+		}
+		if sum.Sidecar > 0 {
+			parts = append(parts, fmt.Sprintf("the sidecar has had %.0f MiB at most", float64(sum.Sidecar)/(1<<20)))
+		}
 		if len(parts) > 0 {
 			out = append(out, s.Contender+": "+strings.Join(parts, "; "))
 		}
@@ -128,6 +134,9 @@ func (r result) markdown() string {
 	fmt.Fprintf(&out, "\n## %s\n\n", r.Job)
 	if r.Note != "" {
 		fmt.Fprintf(&out, "%s\n\n", r.Note)
+	}
+	if r.Rounds > 0 {
+		fmt.Fprintf(&out, "Medians of %d.\n\n", r.Rounds)
 	}
 	line := func(cells []string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
 	line(columns)

@@ -17,6 +17,8 @@ type bench struct {
 	blobs    []string // the files of the layers
 	layout   string   // the folder of the image
 	archive  string   // the image as a tar
+	most     string   // the image without its last layer, the same
+	farm     *farm    // daemons of our own; nil until a job needs them
 	plain    int64    // size of the plain layers
 	module   string   // the folder of go.mod
 	dir      string   // of this call: for what is built and unpacked

@@ -32,6 +32,19 @@ func littleMemory() want {
 	}
 }
 
+// sidecarMemory wants the same of the sidecar.
+func sidecarMemory(who string) want {
+	return want{
+		text: fmt.Sprintf("the sidecar at most %d MiB resident", maxMemory>>20),
+		judge: func(_ summary, peers map[string]summary) verdict {
+			if peers[who].Sidecar == 0 {
+				return unknown
+			}
+			return verdictOf(peers[who].Sidecar <= maxMemory)
+		},
+	}
+}
+
 // below wants a median wall time under a limit.
 func below(limit time.Duration) want {
 	return want{
