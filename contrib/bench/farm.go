@@ -47,7 +47,7 @@ func startFarm(ctx context.Context, env testEnv, data, sidecar string) (*farm, e
 	f := &farm{env: env, data: data}
 	var err error
 	// Not TMPDIR: sockets have short paths, and TMPDIR is this user's alone.
-	if f.room, err = os.MkdirTemp("/tmp", "ob"); err != nil { //nolint:usetesting // no test
+	if f.room, err = os.MkdirTemp("/tmp", "ob"); err != nil {
 		return f, err
 	}
 	if err := os.Chmod(f.room, 0o755); err != nil { //nolint:gosec // the user who is measured must get there

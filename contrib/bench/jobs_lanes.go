@@ -56,7 +56,7 @@ func (b *bench) lane(l lane) contender {
 		from, to, look := l.run(t)
 		told := t.out + ".json"
 		a := attempt{command: b.process(from, to), leaves: []string{told}}
-		a.command.args = append(a.command.args, "--metadata-file", told)
+		a.args = append(a.args, "--metadata-file", told)
 		a.check = func(ctx context.Context) error { return errors.Join(tookLanes(told, l.by), look(ctx)) }
 		socket := sidecarNone
 		if l.sidecar {
@@ -67,7 +67,7 @@ func (b *bench) lane(l lane) contender {
 			a.command = b.as(a.command, l.groups...)
 			a.leaves = append(a.leaves, t.out)
 		}
-		a.command.env = append(a.command.env, "OCCYSTRAP_SIDECAR="+socket)
+		a.env = append(a.env, "OCCYSTRAP_SIDECAR="+socket)
 		return a, nil
 	}}
 }
