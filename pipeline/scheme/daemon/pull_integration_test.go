@@ -4,9 +4,12 @@ package daemon_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"iter"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -15,6 +18,7 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
+	"github.com/occystrap/occystrap/pipeline/process"
 	"github.com/occystrap/occystrap/pipeline/scheme/daemon"
 )
 
@@ -198,3 +202,56 @@ func (g *brokenGraph) Layers(ctx context.Context) iter.Seq2[pipeline.Layer, erro
 type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestRealNextRunTidiesUpKilledPulls: the temporary names of a process that has
+// ended are taken away, with an image that has no other; those of one that lives
+// stay.
+func TestRealNextRunTidiesUpKilledPulls(t *testing.T) {
+	t.Parallel()
+	dead := endedProcess(t)
+	onEachDocker(t, func(t *testing.T, r *real) {
+		ctx := context.Background()
+		store := pipelinetest.NewStore()
+		image := func() string {
+			report := moved(t, store.Source(store.Image(t, pipelinetest.Image{Layers: [][]byte{unique(t)}})), r.uri(r.name))
+			return report.Roots[0].Manifest.Digest.String()
+		}
+		mark := strings.ToLower(rand.Text())
+		names := map[string]string{"dead": dead + "." + mark, "alive": process.Name() + "." + mark}
+		kept := image()
+		for who, tag := range names {
+			names[who] = "127.0.0.1:9/occystrap/pulled:" + tag
+			_, err := r.ImageTag(ctx, client.ImageTagOptions{Source: r.name, Target: names[who]})
+			must(t, err)
+			r.forget(t, names[who])
+		}
+		orphan := strings.TrimSuffix(names["dead"], mark) + mark + "x"
+		_ = image() // has the name now
+		_, err := r.ImageTag(ctx, client.ImageTagOptions{Source: r.name, Target: orphan})
+		must(t, err)
+		lost := image()
+		name := strings.TrimSuffix(r.name, ":1") + ":2"
+		r.forget(t, name)
+		_ = moved(t, store.Source(store.Image(t, pipelinetest.Image{Layers: [][]byte{unique(t)}})), r.lane(name, daemon.LanePull))
+		if r.holds(t, names["dead"]) != "" || r.holds(t, orphan) != "" {
+			t.Error("names of a process that has ended are still there")
+		}
+		if r.holds(t, names["alive"]) == "" || r.holds(t, kept) == "" || r.holds(t, lost) == "" {
+			t.Error("a name of a process that lives was taken away, or an image with it")
+		}
+	})
+}
+
+// endedProcess is the name of a process that is no more.
+func endedProcess(t testing.TB) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), sayWho+"=1")
+	out, err := cmd.Output()
+	must(t, err)
+	name, _, _ := strings.Cut(string(out), "\n")
+	if !process.Ended(name) {
+		t.Fatalf("%q is no name of a process that has ended", name)
+	}
+	return name
+}
