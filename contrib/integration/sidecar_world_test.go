@@ -96,6 +96,7 @@ func installed(t testing.TB, dir, name string) string {
 	must(t, err)
 	path := filepath.Join(dir, name)
 	must(t, os.WriteFile(path, raw, 0o755))
+	must(t, os.Chmod(path, 0o755)) // whatever the umask
 	return path
 }
 
@@ -195,6 +196,7 @@ func lend(t testing.TB, e engine) *lent {
 	as := readsAll(t)
 	run := filepath.Join(l.dir, "run")
 	must(t, os.Mkdir(run, 0o755))
+	must(t, os.Chmod(run, 0o755)) // whatever the umask
 	if as != nil {
 		must(t, os.Chown(run, sidecarUser, -1))
 	}

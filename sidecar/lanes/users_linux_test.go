@@ -84,6 +84,7 @@ func TestOtherUsers(t *testing.T) {
 	raw, err := os.ReadFile("/proc/self/exe")
 	must(t, err)
 	must(t, os.WriteFile(client, raw, 0o755))
+	must(t, os.Chmod(client, 0o755)) // whatever the umask
 	for name, tc := range map[string]struct {
 		uid, gid uint32
 		groups   []uint32
