@@ -41,6 +41,8 @@ type fake struct {
 	early http.HandlerFunc
 	// spoil changes what was loaded, as a store that loses things does.
 	spoil func(*held)
+	// pushes makes the engine push; nil: it does not know how to.
+	pushes *pushes
 	// status and body are the answer to every inspect, when set.
 	status int
 	body   string
@@ -49,6 +51,7 @@ type fake struct {
 	before func()
 
 	mu       sync.Mutex
+	blobs    map[digest.Digest][]byte // of what was loaded
 	loads    [][]digest.Digest // the layers in each archive, as they are stored
 	images   []*held
 	requests []string
@@ -63,6 +66,8 @@ type held struct {
 	RootFS    rootFS
 	Desc      *ocispec.Descriptor `json:"Descriptor,omitempty"`
 	Manifests []summary           `json:",omitempty"`
+
+	root ocispec.Descriptor // what is pushed
 }
 
 type rootFS struct{ Layers []string }
@@ -124,6 +129,8 @@ func (f *fake) routes() http.Handler {
 	mux.HandleFunc("GET /images/get", f.save)
 	mux.HandleFunc("POST /images/load", f.load)
 	mux.HandleFunc("GET /images/{rest...}", f.inspect)
+	mux.HandleFunc("GET /images/json", f.list)
+	mux.HandleFunc("POST /images/create", f.importImage)
 	mux.HandleFunc("POST /images/{rest...}", f.tag)
 	mux.HandleFunc("DELETE /images/{rest...}", f.remove)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -217,6 +224,10 @@ func (f *fake) save(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fake) tag(w http.ResponseWriter, r *http.Request) {
+	if name, ok := strings.CutSuffix(r.PathValue("rest"), "/push"); ok && f.pushes != nil {
+		f.push(w, r, name)
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := f.find(strings.TrimSuffix(r.PathValue("rest"), "/tag"))
@@ -236,7 +247,12 @@ func (f *fake) remove(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := f.find(r.PathValue("rest"))
-	f.images = slices.DeleteFunc(f.images, func(h *held) bool { return h == i })
+	switch n := slices.Index(tagsOf(i), r.PathValue("rest")); {
+	case n >= 0 && len(i.RepoTags) > 1:
+		i.RepoTags = slices.Delete(i.RepoTags, n, n+1)
+	default:
+		f.images = slices.DeleteFunc(f.images, func(h *held) bool { return h == i })
+	}
 	f.removed = append(f.removed, r.PathValue("rest"))
 	reply(w, http.StatusOK, []string{})
 }
@@ -270,6 +286,7 @@ func (f *fake) load(w http.ResponseWriter, r *http.Request) {
 			f.spoil(i)
 		}
 		f.mu.Lock()
+		f.keep(blobs)
 		f.images = append(f.images, i)
 		f.archive = func(w http.ResponseWriter, _ []string) { _, _ = w.Write(body.Bytes()) }
 		f.mu.Unlock()
@@ -283,7 +300,7 @@ func (f *fake) load(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fake) arrive(root ocispec.Descriptor, blobs map[digest.Digest][]byte) *held {
-	i := &held{ID: root.Digest.String(), Desc: &root}
+	i := &held{ID: root.Digest.String(), Desc: &root, root: root}
 	children := []ocispec.Descriptor{root}
 	if root.MediaType == ocispec.MediaTypeImageIndex {
 		var index ocispec.Index
@@ -299,7 +316,7 @@ func (f *fake) arrive(root ocispec.Descriptor, blobs map[digest.Digest][]byte) *
 			return nil
 		}
 		if !f.indexes {
-			i.ID, i.Desc = m.Config.Digest.String(), nil
+			i.ID, i.Desc, i.root = m.Config.Digest.String(), nil, d
 		}
 		s := summary{ID: d.Digest.String(), Descriptor: d, Available: true, Kind: "image"}
 		s.ImageData.Platform = config.Platform
@@ -373,6 +390,12 @@ func (f *fake) holds(t testing.TB, i image, tag string, members []member) *fake 
 	if f.indexes {
 		h.ID, h.Desc = i.desc.Digest.String(), &i.desc
 	}
+	h.root = i.desc
+	blobs := map[digest.Digest][]byte{i.desc.Digest: i.manifest, i.configDigest(): i.config}
+	for _, l := range i.layers {
+		blobs[l.blob.Digest] = l.stored
+	}
+	f.keep(blobs)
 	if tag != "" {
 		h.RepoTags = []string{"docker.io/library/" + tag}
 	}
