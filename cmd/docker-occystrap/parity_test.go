@@ -60,8 +60,7 @@ func TestParityTableNamesTestsThatExist(t *testing.T) {
 }
 
 // due lists the rows of the checklist that are to be there: all but those of the
-// proxy (Y), of dockerpush (P, U34, N05, L11, L15, X13 to X18) and of the
-// defect that is dockerpush's alone (D60).
+// proxy (Y, L11).
 func due() (rows []string) {
 	for _, group := range []struct {
 		row  string

@@ -83,15 +83,22 @@ func (f fixture) archive(t testing.TB, name string) string {
 	t.Helper()
 	var m ocispec.Manifest
 	decode(t, string(f.manifest), &m)
-	root := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromBytes(f.manifest), Size: int64(len(f.manifest))}
-	root.Annotations = map[string]string{"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{root}}
 	saved := map[string]any{"Config": blobName(m.Config.Digest), "RepoTags": []string{name}}
 	var layers []string
 	for _, l := range m.Layers {
 		layers = append(layers, blobName(l.Digest))
 	}
 	saved["Layers"] = layers
+	return f.layout(t, m.MediaType, name, pipelinetest.File{Name: "manifest.json", Body: string(encode(t, []any{saved}))})
+}
+
+// layout packs an OCI layout whose root is the fixture's manifest, and returns
+// the path.
+func (f fixture) layout(t testing.TB, mediaType, name string, more ...pipelinetest.File) string {
+	t.Helper()
+	root := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(f.manifest), Size: int64(len(f.manifest))}
+	root.Annotations = map[string]string{"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{root}}
 	path := filepath.Join(t.TempDir(), f.name+".tar")
 	out, err := os.Create(path)
 	must(t, err)
@@ -105,7 +112,9 @@ func (f fixture) archive(t testing.TB, name string) string {
 		add(blobName(digest.FromBytes(b)), b)
 	}
 	add("index.json", encode(t, index))
-	add("manifest.json", encode(t, []any{saved}))
+	for _, m := range more {
+		add(m.Name, []byte(m.Body))
+	}
 	add("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 	must(t, errors.Join(w.Close(), out.Close()))
 	return path
