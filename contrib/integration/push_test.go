@@ -81,6 +81,37 @@ func TestPushedImageGoesEverywhere(t *testing.T) {
 	}
 }
 
+// TestCachedLayersAreNotPushed: what a layer cache knows the outcome of, and the
+// destination holds, the daemon does not send.
+func TestCachedLayersAreNotPushed(t *testing.T) {
+	t.Parallel()
+	e := engines[1]
+	pipelinetest.Env(t, e.key)
+	from, to, dir := e.pushURI(t, e.build(t)), registryURI(repository(t)), t.TempDir()
+	for run, cached := range []bool{false, true} {
+		file := filepath.Join(dir, "metadata.json")
+		occystrap(t, "process", "--quiet", "--layer-cache", filepath.Join(dir, "cache"), "--metadata-file", file,
+			"-f", "normalize-timestamps:ts="+changedTime, from, to)
+		raw, err := os.ReadFile(file)
+		must(t, err)
+		var r struct {
+			Report struct {
+				Read   int64
+				Layers []struct{ How string }
+			} `json:"occystrap.report"`
+		}
+		decode(t, string(raw), &r)
+		for _, l := range r.Report.Layers {
+			if (l.How == "cached") != cached {
+				t.Errorf("in run %d a layer is %s", run, l.How)
+			}
+		}
+		if len(r.Report.Layers) == 0 || cached && r.Report.Read > 0 {
+			t.Errorf("run %d: %d layers, read %d bytes", run, len(r.Report.Layers), r.Report.Read)
+		}
+	}
+}
+
 // TestPushedIndexKeepsItsDigest: with all of its images, and the attestation.
 func TestPushedIndexKeepsItsDigest(t *testing.T) {
 	t.Parallel()
@@ -185,7 +216,7 @@ func TestStoppedPushLeavesNothing(t *testing.T) {
 func toNowhere(t testing.TB, from string) *exec.Cmd {
 	t.Helper()
 	over := make(chan struct{})
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/" {
 			select {
 			case <-r.Context().Done():

@@ -52,7 +52,7 @@ type fake struct {
 
 	mu       sync.Mutex
 	blobs    map[digest.Digest][]byte // of what was loaded
-	loads    [][]digest.Digest // the layers in each archive, as they are stored
+	loads    [][]digest.Digest        // the layers in each archive, as they are stored
 	images   []*held
 	requests []string
 	aborted  int // loads whose body was cut

@@ -217,7 +217,7 @@ func (p pushed) blob(ctx context.Context, d ocispec.Descriptor) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	there, err := p.send(ctx, http.MethodHead, "/blobs/"+d.Digest.String(), nil, "")
+	there, err := p.send(ctx, http.MethodHead, "/blobs/"+d.Digest.String(), nil, "") //nolint:bodyclose // request closes it
 	if err != nil || there.StatusCode == http.StatusOK {
 		return err
 	}
@@ -228,7 +228,7 @@ func (p pushed) blob(ctx context.Context, d ocispec.Descriptor) error {
 	if p.wrong {
 		raw = bytes.Repeat([]byte("x"), len(raw))
 	}
-	begun, err := p.send(ctx, http.MethodPost, "/blobs/uploads/", nil, "")
+	begun, err := p.send(ctx, http.MethodPost, "/blobs/uploads/", nil, "") //nolint:bodyclose // request closes it
 	if err != nil || begun.StatusCode != http.StatusAccepted {
 		return fmt.Errorf("begin an upload: %v, %w", begun, err)
 	}
@@ -247,7 +247,7 @@ func (p pushed) blob(ctx context.Context, d ocispec.Descriptor) error {
 
 // ask sends a request whose answer has to have a status.
 func (p pushed) ask(ctx context.Context, method, path string, body []byte, mediaType string, status int) error {
-	resp, err := p.send(ctx, method, path, body, mediaType)
+	resp, err := p.send(ctx, method, path, body, mediaType) //nolint:bodyclose // request closes it
 	if err == nil && resp.StatusCode != status {
 		err = fmt.Errorf("unexpected status from %s request to %s: %s", method, path, resp.Status)
 	}

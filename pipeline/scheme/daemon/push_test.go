@@ -347,20 +347,20 @@ func TestNameIsTakenAwayOnEveryWayOut(t *testing.T) {
 		spoil func(f *fake, i image, stop context.CancelFunc)
 		want  string
 	}{
-		"interrupted": {func(f *fake, i image, stop context.CancelFunc) {
+		"interrupted": {func(f *fake, _ image, stop context.CancelFunc) {
 			f.pushes.before = func(p pushed) {
 				if !strings.HasSuffix(p.tag, "-0") {
 					stop()
 				}
 			}
 		}, "context canceled"},
-		"broken off": {func(f *fake, i image, _ context.CancelFunc) { f.pushes.cut = true }, "push"},
+		"broken off": {func(f *fake, _ image, _ context.CancelFunc) { f.pushes.cut = true }, "push"},
 		"blob that is not there": {func(f *fake, i image, _ context.CancelFunc) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			delete(f.blobs, i.layers[1].blob.Digest)
 		}, "not found"},
-		"other bytes": {func(f *fake, i image, _ context.CancelFunc) {
+		"other bytes": {func(f *fake, _ image, _ context.CancelFunc) {
 			f.pushes.before = func(p pushed) { p.wrong = !strings.HasSuffix(p.tag, "-0") }
 		}, ""},
 		"image deleted meanwhile": {func(f *fake, i image, _ context.CancelFunc) {
