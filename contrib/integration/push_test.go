@@ -3,7 +3,7 @@
 package integration
 
 import (
-	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/opencontainers/go-digest"
@@ -195,7 +194,12 @@ func TestStoppedPushLeavesNothing(t *testing.T) {
 		name, path := e.build(t), ""
 		for what, end := range map[string]os.Signal{"interrupted": os.Interrupt, "killed": os.Kill} {
 			run := toNowhere(t, e.pushURI(t, name))
-			eventually(t, "the image has a name of the run's", func() bool { return len(e.lent(t, run.Process.Pid)) == 2 })
+			eventually(t, "names of the run", func() error {
+				if names := e.lent(t, run.Process.Pid); len(names) != 2 {
+					return fmt.Errorf("the run has lent the names %v", names)
+				}
+				return nil
+			})
 			must(t, run.Process.Signal(end))
 			if err := run.Wait(); err == nil {
 				t.Errorf("%s: it has succeeded", what)
@@ -234,22 +238,6 @@ func toNowhere(t testing.TB, from string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir(), "OCCYSTRAP_CONFIG=")
 	must(t, cmd.Start())
 	return cmd
-}
-
-// eventually waits until something holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("in vain: %s", what)
-		}
-	}
 }
 
 // TestPushFromAnotherNetwork: our 127.0.0.1 is not the daemon's. Nothing is
