@@ -98,15 +98,15 @@ func TestPlanIsWhatTheRunDoes(t *testing.T) {
 		return func(t testing.TB) string { return e.uri(t, e.image(t)) }
 	}
 	for name, ends := range map[string][2]func(t testing.TB) string{
-		"tar to registry":               {archive, func(t testing.TB) string { return registryURI(repository(t)) }},
-		"tar to containerd":             {archive, func(t testing.TB) string { return ctrURI(t, ctrImage(t)) }},
-		"tar to containerd store":       {archive, new(at["docker29"])},
-		"tar to graph driver":           {archive, new(at["docker29-overlay2"])},
-		"tar to Podman":                 {archive, new(at["podman"])},
-		"tar to layout":                 {archive, func(t testing.TB) string { return "dir://" + t.TempDir() + "?format=oci" }},
-		"containerd store to registry":  {held(at["docker29"]), func(t testing.TB) string { return registryURI(repository(t)) }},
-		"graph driver to archive":       {held(at["docker29-overlay2"]), func(t testing.TB) string { return "tar://" + archivePath(t) }},
-		"containerd store to old graph": {held(at["docker29"]), new(at["docker20"])},
+		"tar to registry":                 {archive, func(t testing.TB) string { return registryURI(repository(t)) }},
+		"tar to containerd":               {archive, func(t testing.TB) string { return ctrURI(t, ctrImage(t)) }},
+		"tar to containerd store":         {archive, new(at["docker29"])},
+		"tar to containerd store, pulled": {archive, func(t testing.TB) string { return new(at["docker29"])(t) + "&lane=pull" }},
+		"tar to graph driver":             {archive, new(at["docker29-overlay2"])},
+		"tar to layout":                   {archive, func(t testing.TB) string { return "dir://" + t.TempDir() + "?format=oci" }},
+		"containerd store to registry":    {held(at["docker29"]), func(t testing.TB) string { return registryURI(repository(t)) }},
+		"graph driver to archive":         {held(at["docker29-overlay2"]), func(t testing.TB) string { return "tar://" + archivePath(t) }},
+		"containerd store to old graph":   {held(at["docker29"]), new(at["docker20"])},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

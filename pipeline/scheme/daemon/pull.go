@@ -64,17 +64,25 @@ type pullSink struct {
 	closers  []func() error // in the order in which they were opened
 	prepared bool
 	sent     []string // names that the daemon has pulled by
+	forecast *forecast
 }
 
 var (
 	_ pipeline.Sink    = (*pullSink)(nil)
 	_ pipeline.Limited = (*pullSink)(nil)
 	_ pipeline.Fetcher = (*pullSink)(nil)
+
+	_ pipeline.Foreseer = (*pullSink)(nil)
 )
 
 // Capacity opens the desk and sees whether the daemon comes to it; a daemon that
 // does not is Unfit.
 func (s *pullSink) Capacity(ctx context.Context) (pipeline.Capacity, error) {
+	if s.forecast != nil {
+		c, err := s.reception.Capacity(ctx)
+		c.Chains = true
+		return c, err
+	}
 	if !s.prepared {
 		if err := s.open(ctx); err != nil {
 			return pipeline.Capacity{}, unlessEnded(ctx, err)
@@ -143,7 +151,7 @@ func (s *pullSink) serve(h http.Handler, do func(auth string) error) error {
 
 // Plan lends every layer that can be read again, and takes the others as they
 // come, but for an old graph driver, which cannot read zstd.
-func (s *pullSink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, error) {
+func (s *pullSink) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error) {
 	plan := pipeline.Plan{Encoding: pipeline.Encoding{Recompress: s.target.Recompress}}
 	if !s.target.Place.Knows(apiZstd) {
 		switch pipeline.LayerCompression(l.Blob.MediaType) {
@@ -153,6 +161,10 @@ func (s *pullSink) Plan(_ context.Context, l pipeline.Layer) (pipeline.Plan, err
 		}
 	}
 	if l.Open == nil || l.Absent || l.Foreign != "" || l.Blob.Digest == "" {
+		return plan, nil
+	}
+	if s.forecast != nil {
+		plan.Held = s.forecast.holds(ctx, s.engine, s.target.Images, l)
 		return plan, nil
 	}
 	s.shelf.Lend(l)
