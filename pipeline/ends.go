@@ -18,7 +18,7 @@ import (
 
 // open opens the layer; its errors are the source's, and its bytes are
 // reported.
-func (t *transfer) open(ctx context.Context) (io.ReadCloser, error) {
+func (t *transfer) open(ctx context.Context) (*sourceReader, error) {
 	rc, err := t.layer.Open(ctx)
 	if err != nil {
 		return nil, on(SourceSide, err)
@@ -52,8 +52,18 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// section is where the layer lies in a file; of size 0 where it does not.
+func (s *sourceReader) section() Section {
+	if f, ok := s.ReadCloser.(InFile); ok {
+		if where, ok := f.Section(); ok {
+			return where
+		}
+	}
+	return Section{}
+}
+
 // writer opens the sink's end; its errors are the sink's.
-func (t *transfer) writer(ctx context.Context, l Layer) (LayerWriter, error) {
+func (t *transfer) writer(ctx context.Context, l Layer) (*sinkWriter, error) {
 	w, err := t.run.sink.Layer(ctx, t.seq, l)
 	if err != nil {
 		return nil, on(SinkSide, err)

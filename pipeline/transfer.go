@@ -60,6 +60,7 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		return err
 	}
 	defer raw.Close()
+	where := raw.section() // before anything is read
 	head := newRewinder(raw)
 	came, err := head.sniff()
 	if err != nil {
@@ -78,7 +79,7 @@ func (t *transfer) do(ctx context.Context) (err error) {
 	case enc.Compression != came || enc.Anew:
 		return t.orAsItCame(ctx, t.rewrite(ctx, head.again(), enc))
 	case !filtered:
-		return t.asItCame(ctx, head.again())
+		return t.asItCame(ctx, head.again(), where)
 	case edits && !t.plan.Held && (t.run.lastEdit >= 0 || !t.mayMount()):
 		// Where the layer could be mounted, and a filter may change it, it is sent
 		// for nothing if none does; but no layer that changes is read twice.
@@ -145,7 +146,7 @@ func (t *transfer) orAsItCame(ctx context.Context, err error) error {
 		return err
 	}
 	defer raw.Close()
-	return t.asItCame(ctx, raw)
+	return t.asItCame(ctx, raw, raw.section())
 }
 
 // held records that nothing needs to move.
@@ -154,15 +155,17 @@ func (t *transfer) held() {
 	t.out.How, t.out.Result, t.out.ResultDiffID = HowHeld, t.layer.Blob, t.layer.DiffID
 }
 
-// asItCame copies the stored bytes.
-func (t *transfer) asItCame(ctx context.Context, r io.Reader) error {
+// asItCame copies the stored bytes: those of r, which may lie in a file.
+func (t *transfer) asItCame(ctx context.Context, r io.Reader, where Section) error {
 	w, err := t.writer(ctx, t.layer)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	if err := copyAll(w, r); err != nil {
-		return err
+	if !t.fileToFile(ctx, where, w.LayerWriter) {
+		if err := copyAll(w, r); err != nil {
+			return err
+		}
 	}
 	return t.commitAsItCame(ctx, w, "")
 }
@@ -232,7 +235,7 @@ func (t *transfer) mount(ctx context.Context) (err error) {
 		return err
 	}
 	defer raw.Close()
-	return t.asItCame(ctx, raw)
+	return t.asItCame(ctx, raw, raw.section())
 }
 
 // changed goes over to changing the layer: from what is still in memory, else

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -51,6 +52,26 @@ func (v *verified) Read(p []byte) (int, error) {
 
 func (v *verified) Close() error { return v.rc.Close() }
 
+// Section is where the bytes lie in a file, if all of them are still to be read.
+func (v *verified) Section() (Section, bool) {
+	if v.n > 0 || v.verifier == nil {
+		return Section{}, false
+	}
+	switch rc := v.rc.(type) {
+	case InFile:
+		s, ok := rc.Section()
+		return s, ok && s.Size == v.desc.Size
+	case *os.File:
+		info, err := rc.Stat()
+		if err != nil || !info.Mode().IsRegular() {
+			return Section{}, false
+		}
+		off, err := rc.Seek(0, io.SeekCurrent)
+		return Section{File: rc, Off: off, Size: v.desc.Size}, err == nil && info.Size()-off == v.desc.Size
+	}
+	return Section{}, false
+}
+
 // Named returns rc with errors that say what was read: which file, or which
 // member of which archive. io.EOF stays what it is. Close closes rc.
 func Named(rc io.ReadCloser, what string) io.ReadCloser { return &named{rc, what} }
@@ -66,6 +87,14 @@ func (n *named) Read(p []byte) (int, error) {
 		err = fmt.Errorf("%s: %w", n.what, err)
 	}
 	return c, err
+}
+
+// Section is that of what is read.
+func (n *named) Section() (Section, bool) {
+	if f, ok := n.ReadCloser.(InFile); ok {
+		return f.Section()
+	}
+	return Section{}, false
 }
 
 // openForeign opens a foreign layer from content if it is there after all, else

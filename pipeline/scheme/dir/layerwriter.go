@@ -23,7 +23,7 @@ type layerWriter struct {
 	n    int64
 }
 
-var _ pipeline.LayerWriter = (*layerWriter)(nil)
+var _ pipeline.FileWriter = (*layerWriter)(nil)
 
 // Layer receives one layer, whatever their order.
 func (s *sink) Layer(ctx context.Context, _ int, _ pipeline.Layer) (pipeline.LayerWriter, error) {
@@ -45,6 +45,14 @@ func (w *layerWriter) Write(p []byte) (int, error) {
 	w.n += int64(n)
 	return n, w.explain(err)
 }
+
+// Place is the temporary file.
+func (w *layerWriter) Place() (pipeline.Section, bool) {
+	return pipeline.Section{File: w.f}, w.f != nil && w.n == 0
+}
+
+// Placed says that the layer is there.
+func (w *layerWriter) Placed(n int64) { w.n = n }
 
 var errEnded = errors.New("the layer was ended before")
 

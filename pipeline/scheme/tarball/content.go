@@ -83,7 +83,12 @@ func (a *archive) verified(ctx context.Context, m *member, d digest.Digest) io.R
 	if a.own && m.sum == d {
 		want.Digest = ""
 	}
-	rc := pipeline.Verified(io.NopCloser(a.open(ctx, m)), want)
+	r := a.open(ctx, m)
+	rc, ok := r.(io.ReadCloser)
+	if !ok {
+		rc = io.NopCloser(r)
+	}
+	rc = pipeline.Verified(rc, want)
 	if a.blame != nil {
 		rc = &blamed{rc, func(err error) error { return a.blaming(m, err) }}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -25,7 +26,7 @@ type layerWriter struct {
 	n    int64
 }
 
-var _ pipeline.LayerWriter = (*layerWriter)(nil)
+var _ pipeline.FileWriter = (*layerWriter)(nil)
 
 func newLayerWriter(s *sink, sl *slot) *layerWriter {
 	w := &layerWriter{s: s, slot: sl, buf: buffers.Get().(*bufio.Writer)}
@@ -69,6 +70,24 @@ func (w *layerWriter) Write(p []byte) (int, error) {
 	n, err := w.buf.Write(p)
 	return n, w.s.explain(err)
 }
+
+// Place is where the layer goes: in the archive, or in its temporary file.
+func (w *layerWriter) Place() (pipeline.Section, bool) {
+	if w.buf == nil || w.n > 0 || w.slot.size == unknownSize {
+		return pipeline.Section{}, false
+	}
+	if w.slot.off == nowhere {
+		w.s.queue.promote(w.slot)
+	}
+	if w.slot.off == nowhere {
+		return pipeline.Section{File: w.slot.temp}, w.slot.temp != nil
+	}
+	file, ok := w.s.queue.m.file.(*os.File) // volumes are several
+	return pipeline.Section{File: file, Off: w.slot.off + w.slot.head}, ok
+}
+
+// Placed says that the layer is there.
+func (w *layerWriter) Placed(n int64) { w.n = n }
 
 // Commit gives the layer its name in the archive, and its place.
 func (w *layerWriter) Commit(_ context.Context, blob ocispec.Descriptor, diffID digest.Digest) error {

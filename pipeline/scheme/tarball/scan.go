@@ -6,12 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+
+	"github.com/occystrap/occystrap/pipeline"
 )
 
 // scan reads the headers of a plain archive in a file, skipping what is
 // between them.
 func (a *archive) scan(ctx context.Context, f io.ReaderAt, size int64) error {
-	a.section = func(_ context.Context, off, n int64) io.Reader { return io.NewSectionReader(f, off, n) }
+	file, _ := f.(*os.File) // volumes are several
+	a.section = func(_ context.Context, off, n int64) io.Reader {
+		return &stretch{io.NewSectionReader(f, off, n), pipeline.Section{File: file, Off: off, Size: n}}
+	}
 	r := io.NewSectionReader(f, 0, size)
 	tr := tar.NewReader(r)
 	last := ""
@@ -45,6 +51,18 @@ func (a *archive) scan(ctx context.Context, f io.ReaderAt, size int64) error {
 		}
 	}
 }
+
+// A stretch is a part of an archive in a file.
+type stretch struct {
+	*io.SectionReader
+	where pipeline.Section
+}
+
+// Section is where it lies, if that is one file.
+func (s *stretch) Section() (pipeline.Section, bool) { return s.where, s.where.File != nil }
+
+// Close leaves the file open: other members are read from it.
+func (s *stretch) Close() error { return nil }
 
 func (a *archive) checkEmpty() error {
 	if a.entries == 0 {
