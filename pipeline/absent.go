@@ -112,7 +112,33 @@ func (r *run) holdsAbsent(ctx context.Context, l Layer) (bool, error) {
 			return true, nil
 		}
 	}
-	return false, nil
+	return r.restockable(ctx, l)
+}
+
+// Restocker is implemented by a sink that cannot take an image without a layer
+// that is in others of its images, but gives those out: Podman, or a daemon whose
+// content store is out of our reach.
+type Restocker interface {
+	// Restock looks for a layer among what the sink has. Get reads it from there, as
+	// one that can be opened.
+	Restock(ctx context.Context, diffID digest.Digest) (get func(ctx context.Context) (Layer, error), ok bool, err error)
+}
+
+// restockable says whether the sink can give out the layer that it is to have.
+func (r *run) restockable(ctx context.Context, l Layer) (bool, error) {
+	s, can := r.sink.(Restocker)
+	if !can || l.DiffID == "" {
+		return false, nil
+	}
+	get, ok, err := s.Restock(ctx, l.DiffID)
+	if err != nil || !ok {
+		return false, on(SinkSide, err)
+	}
+	if r.restock == nil {
+		r.restock = map[digest.Digest]func(context.Context) (Layer, error){}
+	}
+	r.restock[l.Blob.Digest] = get
+	return true, nil
 }
 
 // others are the blobs that the sink lists, by their diff IDs; it is asked once.
@@ -140,7 +166,10 @@ func (r *run) others(ctx context.Context) (map[digest.Digest][]ocispec.Descripto
 }
 
 // absent ends the transfer of a layer that the sink has, compressed otherwise.
-func (t *transfer) absent() error {
+func (t *transfer) absent(ctx context.Context) error {
+	if get := t.run.restock[t.layer.Blob.Digest]; get != nil {
+		return t.restocked(ctx, get)
+	}
 	blob, ok := t.run.instead[t.layer.Blob.Digest]
 	if !ok {
 		return on(SinkSide, &AbsentError{Layers: []Layer{t.layer}}) // it was there a moment ago
@@ -151,4 +180,49 @@ func (t *transfer) absent() error {
 	t.out.Result.MediaType = ""
 	t.note("the destination has it compressed otherwise")
 	return nil
+}
+
+// restocked takes a layer from where it is to go, out of another image.
+func (t *transfer) restocked(ctx context.Context, get func(context.Context) (Layer, error)) error {
+	l, err := get(ctx)
+	if err != nil {
+		return on(SinkSide, err)
+	}
+	own := t.layer
+	own.Blob, own.Open, own.Absent, own.Origin = l.Blob, l.Open, false, ""
+	plan, err := t.run.sink.Plan(ctx, own)
+	if err != nil {
+		return on(SinkSide, err)
+	}
+	if plan.Held {
+		t.run.skip(t.seq)
+		t.out.How = HowHeld
+	} else if err := t.carry(ctx, own); err != nil {
+		return err
+	}
+	t.out.Result, t.out.ResultDiffID = l.Blob, t.layer.DiffID
+	if l.Blob.Digest != t.layer.Blob.Digest {
+		t.out.compression, t.out.Result.MediaType = LayerCompression(l.Blob.MediaType), ""
+	}
+	t.note("it is taken from another image of the destination")
+	return nil
+}
+
+// carry copies a layer of the sink's own into it.
+func (t *transfer) carry(ctx context.Context, l Layer) error {
+	raw, err := l.Open(ctx)
+	if err != nil {
+		return on(SinkSide, err)
+	}
+	defer raw.Close()
+	w, err := t.writer(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := copyAll(w, raw); err != nil {
+		return on(SinkSide, err)
+	}
+	t.out.How = HowRecoded
+	return on(SinkSide, w.Commit(ctx, l.Blob, l.DiffID))
 }

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"strings"
 	"testing"
@@ -117,6 +118,49 @@ func TestAbsentLayerIsTheSameTarInAnotherCompression(t *testing.T) {
 	}
 	if report.Roots[0].Manifest.Digest == root.Digest {
 		t.Error("the manifest names a blob that is nowhere")
+	}
+}
+
+// restocking is a sink that gives out what its other images have.
+type restocking struct {
+	*pipelinetest.Sink
+	other *pipelinetest.Store
+	blobs map[digest.Digest]ocispec.Descriptor
+	asked int
+}
+
+func (s *restocking) Restock(_ context.Context, diffID digest.Digest) (func(context.Context) (pipeline.Layer, error), bool, error) {
+	blob, ok := s.blobs[diffID]
+	return func(context.Context) (pipeline.Layer, error) {
+		s.asked++
+		return pipeline.Layer{Blob: blob, DiffID: diffID, Open: func(ctx context.Context) (io.ReadCloser, error) { return s.other.Open(ctx, blob) }}, nil
+	}, ok, nil
+}
+
+func TestAbsentLayersComeOutOfOtherImagesOfTheSink(t *testing.T) {
+	t.Parallel()
+	tars := [][]byte{pipelinetest.Tar(t, files("a")...), pipelinetest.Tar(t, files("b")...)}
+	store := pipelinetest.NewStore()
+	root := store.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: tars})
+	src := without(t, store, root, digest.FromBytes(pipelinetest.Compress(t, pipeline.Gzip, tars[0])))
+	dst := &restocking{Sink: pipelinetest.NewSink(), other: pipelinetest.NewStore(), blobs: map[digest.Digest]ocispec.Descriptor{}}
+	if _, err := pipeline.Run(t.Context(), src, nil, dst, pipeline.Options{}); !errors.Is(err, pipeline.ErrNotFound) {
+		t.Fatalf("of a layer that is nowhere the error is %v", err)
+	}
+	plain := dst.other.Put(ocispec.MediaTypeImageLayer, tars[0])
+	dst.blobs[plain.Digest] = plain
+	dst.Sink = pipelinetest.NewSink()
+	report := run(t, src, dst, pipeline.Options{})
+	if got := report.Layers[0]; got.Result.Digest != plain.Digest || got.Result.MediaType != plain.MediaType || got.How != pipeline.HowRecoded {
+		t.Errorf("the layer became %+v", got)
+	}
+	if dst.asked != 1 || dst.Store.Bytes(plain.Digest) == nil {
+		t.Errorf("it was taken out %d times", dst.asked)
+	}
+	dst.other.Corrupt(plain.Digest, append([]byte{tars[0][0] ^ 1}, tars[0][1:]...))
+	dst.Sink = pipelinetest.NewSink()
+	if _, err := pipeline.Run(t.Context(), src, nil, dst, pipeline.Options{}); !errors.Is(err, pipeline.ErrDigest) {
+		t.Errorf("of a damaged one the error is %v", err)
 	}
 }
 

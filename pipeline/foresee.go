@@ -213,8 +213,10 @@ func (r *run) foreseeLayer(ctx context.Context, out *LayerForecast) error {
 		return nil
 	}
 	mounts := !filtered && t.mayMount()
-	switch _, instead := r.instead[l.Blob.Digest]; {
-	case !filtered && (t.plan.Held || instead && l.Absent):
+	_, instead := r.instead[l.Blob.Digest]
+	_, restocked := r.restock[l.Blob.Digest]
+	switch {
+	case !filtered && (t.plan.Held || (instead || restocked) && l.Absent):
 		out.How = HowHeld
 		return nil
 	case mounts && !t.recodes():

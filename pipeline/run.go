@@ -102,8 +102,9 @@ type run struct {
 	deferred  []Layer                         // opaque blobs, until it is known that they are wanted
 	onlyPlain sync.Once                       // says that the sink stores plain layers, whatever the user wants
 
-	listedBlobs map[digest.Digest][]ocispec.Descriptor // what the sink has, by diff ID, once it was asked
-	instead     map[digest.Digest]ocispec.Descriptor   // blobs of the sink that stand for absent layers
+	listedBlobs map[digest.Digest][]ocispec.Descriptor                 // what the sink has, by diff ID, once it was asked
+	instead     map[digest.Digest]ocispec.Descriptor                   // blobs of the sink that stand for absent layers
+	restock     map[digest.Digest]func(context.Context) (Layer, error) // absent layers that the sink gives out
 
 	mu       sync.Mutex
 	failed   []error

@@ -49,7 +49,7 @@ func (t *transfer) do(ctx context.Context) (err error) {
 		return nil
 	}
 	if !filtered && t.layer.Absent {
-		return t.absent()
+		return t.absent(ctx)
 	}
 	if done, err := t.fromCache(ctx, filtered); done || err != nil {
 		return err

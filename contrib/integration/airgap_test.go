@@ -126,6 +126,34 @@ func TestPartialArchivesReachTheDaemon(t *testing.T) {
 	})
 }
 
+// Where a load takes whole images only, what was left out comes out of the daemon's
+// other images: Podman's, and a content store that is reached by the Engine API
+// alone.
+func TestPartialArchivesAreCompletedFromTheDaemon(t *testing.T) {
+	t.Parallel()
+	for lane, e := range map[string]engine{"load": engines[1], "pull": engines[1], "podman": engines[3]} {
+		t.Run(lane, func(t *testing.T) {
+			t.Parallel()
+			first, second := versions(t)
+			e.load(t, first)
+			delta, name := partial(t, second, inventoryOf(t, e.uri(t, ""))), e.image(t)
+			to := e.uri(t, name)
+			if !e.podman {
+				to += "&lane=" + lane
+			}
+			occystrap(t, "process", "--quiet", "tar://"+delta, to)
+			e.check(t, name, expectation{fixture: second, from: second.identity(t)})
+			_, strange := versions(t)
+			path, err := program()
+			must(t, err)
+			delta = partial(t, strange, inventoryOf(t, "tar://"+strange.archive(t, "fixture.test/x:1")))
+			if said := refused(t, path, "process", "tar://"+delta, to); !strings.Contains(said, "it lacks 2 of the layers") {
+				t.Errorf("of a layer that is nowhere it says\n%s", said)
+			}
+		})
+	}
+}
+
 // The verbs of Docker, by way of volumes and a ledger.
 func TestSaveAndLoadAsDockerDoes(t *testing.T) {
 	t.Parallel()

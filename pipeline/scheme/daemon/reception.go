@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -12,6 +13,7 @@ import (
 type reception struct {
 	target Target
 	engine *engine
+	stock  stockroom
 
 	manifests []pipeline.Manifest // as committed
 	arrived   []*arrival          // what is in the daemon without a name of ours
@@ -111,4 +113,6 @@ func (r *reception) name(ctx context.Context) error {
 }
 
 // close removes what arrived without getting its name.
-func (r *reception) close() error { return r.engine.discard(r.arrived) }
+func (r *reception) close() error {
+	return errors.Join(r.stock.close(), r.engine.discard(r.arrived))
+}

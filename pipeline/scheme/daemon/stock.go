@@ -20,9 +20,6 @@ var _ pipeline.Inventor = (*stock)(nil)
 func (s *stock) Holdings(ctx context.Context, limits pipeline.Limits) iter.Seq2[pipeline.Holding, error] {
 	return func(yield func(pipeline.Holding, error) bool) {
 		err := s.meet(ctx)
-		if err == nil && s.target.Place.Podman() {
-			err = pipeline.Usage("Podman at %s takes whole archives only, so nothing could be left out by an inventory of it", s.target.Place.Host)
-		}
 		if err != nil {
 			yield(pipeline.Holding{}, err)
 			_ = s.close() // it was only asked
