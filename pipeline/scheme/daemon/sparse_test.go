@@ -208,3 +208,29 @@ func TestRefusedLoadIsNotRepeated(t *testing.T) {
 		t.Errorf("%d loads, want one", len(f.loads))
 	}
 }
+
+// TestInventoryOfAGraphDriverIsItsChains: and an archive without them is applied
+// where they are, and nowhere else.
+func TestInventoryOfAGraphDriverIsItsChains(t *testing.T) {
+	t.Parallel()
+	f := graphDriver(t)
+	store, root, _ := stocked(t, "a", "b")
+	_, err := into(t, f, "app:1", store.Source(root), 4)
+	must(t, err)
+	place, err := schemes(daemon.Config{}).Inventor(f.uri(""))
+	must(t, err)
+	chains := map[digest.Digest]digest.Digest{}
+	for h, err := range place.Holdings(t.Context(), pipeline.Limits{}) {
+		must(t, err)
+		chains[h.ChainID] = h.DiffID
+	}
+	var diffIDs []digest.Digest
+	for _, l := range layersOf(t, "a", "b") {
+		diffIDs = append(diffIDs, digest.FromBytes(l))
+	}
+	for i, chain := range pipeline.ChainIDs(diffIDs) {
+		if chains[chain] != diffIDs[i] {
+			t.Errorf("layer %d is not among %v", i, chains)
+		}
+	}
+}

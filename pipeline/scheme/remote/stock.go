@@ -79,7 +79,7 @@ func (c *client) tags(ctx context.Context, limits pipeline.Limits) (tags []strin
 		if tags = append(tags, page.Tags...); len(tags) > maxTags {
 			return nil, fmt.Errorf("%s: more than %d: %w", what, maxTags, pipeline.ErrLimit)
 		}
-		if next, err = c.nextPage(next, header); next == nil {
+		if next, err = c.nextPage(c.adjust(next), header); next == nil { // HTTPS may have turned out to be HTTP
 			return tags, err
 		}
 	}
