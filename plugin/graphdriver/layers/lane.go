@@ -23,7 +23,7 @@ var (
 	_ daemon.Lister = Lane{}
 )
 
-// Lists: the files tell all layers.
+// Lists says that the files tell all layers.
 func (Lane) Lists() {}
 
 // Name is "layers".
