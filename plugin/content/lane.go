@@ -134,7 +134,7 @@ func (s *laneSource) Open(ctx context.Context, q pipeline.Query) (pipeline.Graph
 	if err != nil {
 		return nil, daemon.Unfit(err)
 	}
-	g, err := st.graph(ctx, roots, q)
+	g, err := st.graph(ctx, roots, q, asItIs)
 	if err != nil {
 		return nil, errors.Join(err, st.close(false)) //nolint:contextcheck // it tidies up after a run that was cancelled, too
 	}

@@ -43,7 +43,8 @@ func Scheme(cfg Config) pipeline.Scheme {
 			{Name: "namespace", Source: true, Sink: true, Help: "containerd's namespace: default, k8s.io, moby; CONTAINERD_NAMESPACE is the default"},
 			{Name: "address", Source: true, Sink: true, Help: "containerd's socket; CONTAINERD_ADDRESS is the default"},
 			{Name: "unpack", Sink: true, Help: "unpack the image for this machine, ready to run (true)"},
-			{Name: "snapshotter", Sink: true, Help: "unpack into this snapshotter; the namespace's own is the default"},
+			{Name: "snapshotter", Source: true, Sink: true, Help: "unpack into this snapshotter, or rebuild from it; the namespace's own is the default"},
+			{Name: "rediff", Source: true, Help: "rebuild layers that containerd discarded from their snapshots, with other digests (false)"},
 			pipeline.RecompressOption,
 		},
 		Source: cfg.source,
@@ -66,7 +67,14 @@ func (c Config) source(loc pipeline.Location) (pipeline.Source, error) {
 	if ref.given == "" {
 		return nil, pipeline.Usage("containerd:// as a source needs an image: write containerd://NAME[:TAG]")
 	}
-	return &source{at: at, ref: ref}, nil
+	s := &source{at: at, ref: ref, snapshotter: loc.Query["snapshotter"]}
+	if s.rediff, _, err = loc.Bool("rediff"); err != nil {
+		return nil, err
+	}
+	if s.snapshotter != "" && !s.rediff {
+		return nil, pipeline.Usage("containerd:// as a source has snapshotter only with rediff=true; leave it out, or add that")
+	}
+	return s, nil
 }
 
 func (c Config) sink(loc pipeline.Location) (pipeline.Sink, error) {

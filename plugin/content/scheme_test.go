@@ -44,6 +44,8 @@ func TestMistakesOfALocationNameTheRemedy(t *testing.T) {
 		"containerd://app?address=tcp://127.0.0.1:1": "path of a socket",
 		"containerd://app?address=unix://":           "path of a socket",
 		"containerd://app?unpack=false":              "no meaning for a source",
+		"containerd://app?rediff=perhaps":            "true or false",
+		"containerd://app?snapshotter=zfs":           "rediff=true",
 	} {
 		_, err := schemes(content.Config{}).Source(uri)
 		checkUsage(t, uri, err, want)

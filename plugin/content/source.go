@@ -18,8 +18,10 @@ import (
 
 // source is one image in containerd.
 type source struct {
-	at  place
-	ref reference
+	at          place
+	ref         reference
+	rediff      bool   // layers that are not there are made of snapshots
+	snapshotter string // of those; "" is the namespace's own
 }
 
 var _ pipeline.Source = (*source)(nil)
@@ -42,11 +44,26 @@ func (s *source) open(ctx context.Context, st *store, q pipeline.Query) (pipelin
 	if err != nil {
 		return nil, err
 	}
-	return st.graph(ctx, []pipeline.Root{root}, q)
+	return st.graph(ctx, []pipeline.Root{root}, q, s.remake)
 }
 
-// graph keeps what roots reach, and opens it.
-func (s *store) graph(ctx context.Context, roots []pipeline.Root, q pipeline.Query) (pipeline.Graph, error) {
+// remake makes layers of snapshots, if that was asked for, and nobody fetches them.
+// Nothing is made for a plan.
+func (s *source) remake(ctx context.Context, c *content, roots []pipeline.Root, q pipeline.Query) (pipeline.Content, []pipeline.Root, error) {
+	if !s.rediff || c.elsewhere != nil || q.Foresight != nil {
+		return c, roots, nil
+	}
+	from, root, err := c.rediff(ctx, roots[0], s.snapshotter, q)
+	return from, []pipeline.Root{root}, err
+}
+
+// asItIs is for a source that makes nothing.
+func asItIs(_ context.Context, c *content, roots []pipeline.Root, _ pipeline.Query) (pipeline.Content, []pipeline.Root, error) {
+	return c, roots, nil
+}
+
+// graph keeps what roots reach, and opens it, or what remake says instead.
+func (s *store) graph(ctx context.Context, roots []pipeline.Root, q pipeline.Query, remake func(context.Context, *content, []pipeline.Root, pipeline.Query) (pipeline.Content, []pipeline.Root, error)) (pipeline.Graph, error) {
 	if q.Foresight == nil {
 		if err := s.keep(ctx, roots); err != nil {
 			return nil, err
@@ -58,10 +75,14 @@ func (s *store) graph(ctx context.Context, roots []pipeline.Root, q pipeline.Que
 			c.elsewhere = func(ctx context.Context) (pipeline.Content, error) { return q.Elsewhere(ctx, name) }
 		}
 	}
+	from, roots, err := remake(ctx, c, roots, q)
+	if err != nil {
+		return nil, err
+	}
 	// The fallback for layers is ours; whole images are found by Resolve.
-	g, err := pipeline.Resolve(ctx, c, roots, q, pipeline.ResolveOptions{}, func() error { return s.close(false) }) //nolint:contextcheck // it tidies up after a run that was cancelled, too
+	g, err := pipeline.Resolve(ctx, from, roots, q, pipeline.ResolveOptions{}, func() error { return s.close(false) }) //nolint:contextcheck // it tidies up after a run that was cancelled, too
 	if errors.Is(err, pipeline.ErrNotFound) && c.lacked.Load() && q.Missing != pipeline.MissingFetch {
-		return nil, fmt.Errorf("%w: containerd lacks layers of it, as when it discards them once they are unpacked; --missing=fetch fetches them from their registry", err)
+		return nil, fmt.Errorf("%w: containerd lacks layers of it, as when it discards them once they are unpacked; --missing=fetch fetches them from their registry, and ?rediff=true of containerd:// rebuilds them from snapshots, with other digests", err)
 	}
 	return g, err
 }
