@@ -107,22 +107,51 @@ func (l *loan) giveBack(ctx context.Context) {
 func (l *loan) clear(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
-		_, err := l.e.cli.ImageTag(ctx, client.ImageTagOptions{Source: l.name(0), Target: name})
-		if err == nil {
-			err = l.remove(ctx, name)
+		errs = append(errs, again(ctx, func() error {
+			_, err := l.e.cli.ImageTag(ctx, client.ImageTagOptions{Source: l.name(0), Target: name})
+			return err
+		}))
+		if errs[len(errs)-1] == nil {
+			errs = append(errs, l.remove(ctx, name))
 		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
 // remove takes a name away from the stand-in; the last one removes it.
 func (l *loan) remove(ctx context.Context, name string) error {
-	_, err := l.e.cli.ImageRemove(ctx, name, client.ImageRemoveOptions{})
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove %s: %w", name, err)
+	return again(ctx, func() error {
+		_, err := l.e.cli.ImageRemove(ctx, name, client.ImageRemoveOptions{})
+		if err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+const (
+	// attempts is how often a change of the store is tried: Podman fails while others
+	// change it, too.
+	attempts = 4
+	// attemptPause is the pause before the second one; it doubles.
+	attemptPause = 100 * time.Millisecond
+)
+
+// again does something until it goes well, a few times at most.
+func again(ctx context.Context, do func() error) error {
+	for n := 0; ; n++ {
+		err := do()
+		if err == nil || n == attempts-1 {
+			return err
+		}
+		t := time.NewTimer(attemptPause << n)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return err
+		}
 	}
-	return nil
 }
 
 // tidy gives back what runs have left that were killed.
@@ -131,7 +160,11 @@ func (l *loan) tidy(ctx context.Context) {
 	if !l.e.podman { // whose patterns are others
 		opts.Filters = client.Filters{}.Add("reference", "127.0.0.1:*"+loanPath)
 	}
-	list, err := l.e.cli.ImageList(ctx, opts)
+	var list client.ImageListResult
+	err := again(ctx, func() (err error) {
+		list, err = l.e.cli.ImageList(ctx, opts)
+		return err
+	})
 	if err != nil {
 		l.events.Detail(fmt.Sprintf("what killed runs have left cannot be listed: %v", explain(ctx, l.e.cli, "list images", err)))
 		return
