@@ -213,7 +213,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				t.Errorf("the engine was sent to %s", address)
 			}
 			want := func(what string, status int, method, path string, body []byte, edit func(*http.Request)) {
-				resp, err := p.request(t.Context(), method, path, body, edit)
+				resp, err := p.request(t.Context(), method, path, body, edit) //nolint:bodyclose // request closes it
 				if err != nil || resp.StatusCode != status {
 					t.Errorf("%s: %v, %v; want status %d", what, resp, err, status)
 				}
@@ -282,7 +282,7 @@ func TestWhoSpeaksTLSIsAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, f *fake, _ image) {
 		f.pushes.before = func(p pushed) {
-			resp, err := http.Get("https://" + p.address + "/v2/") //nolint:noctx // fails at once
+			resp, err := http.Get("https://" + p.address + "/v2/") //nolint:noctx,bodyclose // fails at once
 			if err == nil || !strings.Contains(err.Error(), "HTTP response to HTTPS client") {
 				t.Errorf("an HTTPS client got %v, %v", resp, err)
 			}
@@ -363,7 +363,7 @@ func TestNameIsTakenAwayOnEveryWayOut(t *testing.T) {
 		"other bytes": {func(f *fake, _ image, _ context.CancelFunc) {
 			f.pushes.before = func(p pushed) { p.wrong = !strings.HasSuffix(p.tag, "-0") }
 		}, ""},
-		"image deleted meanwhile": {func(f *fake, i image, _ context.CancelFunc) {
+		"image deleted meanwhile": {func(f *fake, _ image, _ context.CancelFunc) {
 			f.pushes.before = func(p pushed) {
 				if strings.HasSuffix(p.tag, "-0") {
 					f.mu.Lock()
@@ -399,7 +399,7 @@ func TestNameIsTakenAwayOnEveryWayOut(t *testing.T) {
 // whose last name somebody takes away during the run.
 func TestAnImageWithoutAnotherNameStays(t *testing.T) {
 	t.Parallel()
-	onEachStore(t, func(t *testing.T, f *fake, i image) {
+	onEachStore(t, func(t *testing.T, f *fake, _ image) {
 		f.pushes.before = func(p pushed) {
 			if strings.HasSuffix(p.tag, "-0") {
 				return
@@ -423,7 +423,7 @@ func TestAnImageWithoutAnotherNameStays(t *testing.T) {
 // others.
 func TestTheNextRunTidiesUp(t *testing.T) {
 	t.Parallel()
-	onEachStore(t, func(t *testing.T, f *fake, i image) {
+	onEachStore(t, func(t *testing.T, f *fake, _ image) {
 		me := process.Name()
 		dead := me[:strings.LastIndexByte(me, '.')+1] + "1" // our number, at another time
 		left := "127.0.0.1:1/occystrap/lane:" + dead + ".random-"
