@@ -78,12 +78,12 @@ func (s *stockroom) owners(diffID digest.Digest) []string {
 
 // owners are the images that have a layer, by diff IDs.
 func (e *engine) owners(ctx context.Context) (map[digest.Digest][]string, error) {
-	listed, err := e.cli.ImageList(ctx, client.ImageListOptions{})
+	listed, err := imagesOf(ctx, e.cli, client.ImageListOptions{})
 	if err != nil {
-		return nil, explain(ctx, e.cli, "list the images", err)
+		return nil, err
 	}
 	out := map[digest.Digest][]string{}
-	for _, i := range listed.Items {
+	for _, i := range listed {
 		found, err := e.cli.ImageInspect(ctx, i.ID)
 		if ctx.Err() != nil {
 			return nil, explain(ctx, e.cli, "look at image "+i.ID, err)

@@ -3,7 +3,10 @@ package daemon
 import (
 	"context"
 	"iter"
+	"strings"
+	"time"
 
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 	"github.com/opencontainers/go-digest"
 
@@ -51,12 +54,12 @@ func (s *stock) list(ctx context.Context, limits pipeline.Limits) iter.Seq2[pipe
 // chains are the layers of all images, by the Engine API.
 func (p *Place) chains(ctx context.Context) iter.Seq2[pipeline.Holding, error] {
 	return func(yield func(pipeline.Holding, error) bool) {
-		listed, err := p.Client.ImageList(ctx, client.ImageListOptions{All: true})
+		listed, err := imagesOf(ctx, p.Client, client.ImageListOptions{All: true})
 		if err != nil {
-			yield(pipeline.Holding{}, explain(ctx, p.Client, "list the images", err))
+			yield(pipeline.Holding{}, err)
 			return
 		}
-		for _, i := range listed.Items {
+		for _, i := range listed {
 			found, err := p.Client.ImageInspect(ctx, i.ID)
 			if err != nil {
 				if ctx.Err() != nil {
@@ -74,6 +77,33 @@ func (p *Place) chains(ctx context.Context) iter.Seq2[pipeline.Holding, error] {
 					return
 				}
 			}
+		}
+	}
+}
+
+const (
+	// listTries is how often a list is asked for that a server's error ends: Podman
+	// 4.3 makes none while one of the images goes.
+	listTries = 100
+	listPause = 200 * time.Millisecond
+)
+
+// imagesOf lists the images of a daemon.
+func imagesOf(ctx context.Context, cli client.APIClient, opts client.ImageListOptions) ([]image.Summary, error) {
+	for try := 1; ; try++ {
+		listed, err := cli.ImageList(ctx, opts)
+		if err == nil {
+			return listed.Items, nil
+		}
+		if gone := strings.Contains(err.Error(), "image not known"); !gone || try == listTries {
+			return nil, explain(ctx, cli, "list the images", err)
+		}
+		pause := time.NewTimer(listPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, explain(ctx, cli, "list the images", ctx.Err())
 		}
 	}
 }
