@@ -3,11 +3,20 @@
 package integration
 
 import (
+	"bytes"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -137,4 +146,72 @@ func TestDaemonToDaemonMovesTheNewLayerAlone(t *testing.T) {
 			e.isWhole(t, name, expectation{fixture: after, from: archiveIdentity(t, after.archive(t, name))})
 		})
 	}
+}
+
+// TestKilledPullLeavesNothing: a run that is killed while the daemon pulls from it
+// gives no name, and leaves none; the next one does what it was to do.
+func TestKilledPullLeavesNothing(t *testing.T) {
+	t.Parallel()
+	onEachDocker(t, func(t *testing.T, e engine) {
+		f, name := own(t), e.image(t)
+		archive := f.archive(t, "fixture.test/x:1")
+		host, stalled, goOn := stalling(t)
+		occystrap(t, "process", "--quiet", "tar://"+archive, registryURI(host+"/x:1"))
+		path, err := program()
+		must(t, err)
+		cmd := exec.CommandContext(t.Context(), path, "process", registryURI(host+"/x:1"), e.uri(t, name)+"&lane=pull")
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		must(t, cmd.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case <-stalled:
+		case err := <-ended:
+			t.Fatalf("the run ended before the daemon pulled: %v\n%s", err, &said)
+		}
+		must(t, cmd.Process.Kill())
+		if err := <-ended; err == nil {
+			t.Error("the run that was killed has succeeded")
+		}
+		pid := "." + strconv.Itoa(cmd.Process.Pid) + "." // as package process writes it
+		if out := e.docker(t, "images", "--format", "{{.Repository}}:{{.Tag}}"); strings.Contains(out, name) {
+			t.Errorf("the killed run has named an image:\n%s", out)
+		}
+		goOn()
+		by(t, "pull", "destination", registryURI(host+"/x:1"), e.uri(t, name)+"&lane=pull")
+		runsLayered(t, e.name, e.says(t, name))
+		for line := range strings.Lines(e.docker(t, "images", "--format", "{{.Repository}}:{{.Tag}}")) {
+			if strings.Contains(line, "/occystrap/pulled:") && strings.Contains(line, pid) {
+				t.Errorf("a name of the killed run is left: %s", line)
+			}
+		}
+	})
+}
+
+// stalling is a registry that takes images, and gives no layer before goOn is
+// called; stalled is closed when one is asked for.
+func stalling(t testing.TB) (host string, stalled <-chan struct{}, goOn func()) {
+	t.Helper()
+	asked, open := make(chan struct{}), make(chan struct{})
+	var once, opened sync.Once
+	goOn = func() { opened.Do(func() { close(open) }) }
+	inner := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+			head := httptest.NewRecorder()
+			inner.ServeHTTP(head, r.Clone(r.Context()))
+			if bytes.HasPrefix(head.Body.Bytes(), []byte{0x1f, 0x8b}) { // gzip: no config
+				once.Do(func() { close(asked) })
+				select {
+				case <-open:
+				case <-r.Context().Done():
+				}
+			}
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(goOn)
+	return strings.TrimPrefix(srv.URL, "http://"), asked, goOn
 }

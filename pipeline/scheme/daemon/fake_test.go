@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type fake struct {
 	status int
 	body   string
 
+	// pull answers a pull; nil: it does not pull, nor come to a registry.
+	pull http.HandlerFunc
 	// before is called before a load is looked at, without the lock.
 	before func()
 
@@ -126,6 +129,10 @@ func (f *fake) routes() http.Handler {
 	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", f.api) })
 	mux.HandleFunc("GET /version", f.version)
 	mux.HandleFunc("GET /info", f.info)
+	if f.pull != nil {
+		mux.HandleFunc("GET /distribution/{rest...}", f.distribution)
+		mux.HandleFunc("POST /images/create", f.pull)
+	}
 	mux.HandleFunc("GET /images/get", f.save)
 	mux.HandleFunc("POST /images/load", f.load)
 	mux.HandleFunc("GET /images/{rest...}", f.inspect)
@@ -140,6 +147,29 @@ func (f *fake) routes() http.Handler {
 		f.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// distribution asks a registry for a manifest, with the login that came.
+func (f *fake) distribution(w http.ResponseWriter, r *http.Request) {
+	var login struct{ Username, Password string }
+	raw, err := base64.URLEncoding.DecodeString(r.Header.Get("X-Registry-Auth"))
+	if err == nil {
+		err = json.Unmarshal(raw, &login)
+	}
+	host, rest, _ := strings.Cut(strings.TrimSuffix(r.PathValue("rest"), "/json"), "/")
+	repository, tag, _ := strings.Cut(rest, ":")
+	if err == nil {
+		var req *http.Request
+		req, err = http.NewRequestWithContext(r.Context(), http.MethodHead, "http://"+host+"/v2/"+repository+"/manifests/"+tag, http.NoBody)
+		if err == nil {
+			req.SetBasicAuth(login.Username, login.Password)
+			var resp *http.Response
+			if resp, err = (&http.Transport{DisableKeepAlives: true}).RoundTrip(req); err == nil {
+				_ = resp.Body.Close()
+			}
+		}
+	}
+	complain(w, http.StatusNotFound, "no such manifest, %v", err)
 }
 
 func reply(w http.ResponseWriter, status int, v any) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/moby/moby/client"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
@@ -254,4 +255,38 @@ func endedProcess(t testing.TB) string {
 		t.Fatalf("%q is no name of a process that has ended", name)
 	}
 	return name
+}
+
+// TestRealRunsAtOnceDoNotMeet: the same image under two names, and under one, by
+// runs that go at once: both are right.
+func TestRealRunsAtOnceDoNotMeet(t *testing.T) {
+	t.Parallel()
+	onEachDocker(t, func(t *testing.T, r *real) {
+		store := pipelinetest.NewStore()
+		root := store.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{unique(t), unique(t)}})
+		var m ocispec.Manifest
+		decode(t, store.Bytes(root.Digest), &m)
+		other := strings.TrimSuffix(r.name, ":1") + ":2"
+		r.forget(t, other)
+		var group errgroup.Group
+		for _, name := range []string{r.name, r.name, other} {
+			for _, lane := range []string{daemon.LanePull, daemon.LaneLoad} {
+				group.Go(func() error {
+					sink, err := schemes(daemon.Config{TempDir: t.TempDir()}).Sink(r.lane(name, lane))
+					if err != nil {
+						return err
+					}
+					_, err = pipeline.Run(context.Background(), store.Source(root), nil, sink, pipeline.Options{})
+					return err
+				})
+			}
+		}
+		must(t, group.Wait())
+		for _, name := range []string{r.name, other} {
+			whole(t, r, name, m.Layers)
+			if left := r.temporary(t, name); len(left) > 0 {
+				t.Errorf("temporary names are left: %v", left)
+			}
+		}
+	})
 }
