@@ -131,13 +131,18 @@ func (f *fake) routes() http.Handler {
 	mux.HandleFunc("GET /info", f.info)
 	if f.pull != nil {
 		mux.HandleFunc("GET /distribution/{rest...}", f.distribution)
-		mux.HandleFunc("POST /images/create", f.pull)
 	}
 	mux.HandleFunc("GET /images/get", f.save)
 	mux.HandleFunc("POST /images/load", f.load)
 	mux.HandleFunc("GET /images/{rest...}", f.inspect)
 	mux.HandleFunc("GET /images/json", f.list)
-	mux.HandleFunc("POST /images/create", f.importImage)
+	mux.HandleFunc("POST /images/create", func(w http.ResponseWriter, r *http.Request) {
+		if f.pull != nil && r.URL.Query().Has("fromImage") {
+			f.pull(w, r)
+			return
+		}
+		f.importImage(w, r)
+	})
 	mux.HandleFunc("POST /images/{rest...}", f.tag)
 	mux.HandleFunc("DELETE /images/{rest...}", f.remove)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

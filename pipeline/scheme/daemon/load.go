@@ -180,5 +180,5 @@ func (s *Sink) Publish(ctx context.Context) error {
 // removes what arrived without getting its name.
 func (s *Sink) Close() error {
 	s.once.Do(func() { s.err = errAborted }) // nothing may begin from here on
-	return errors.Join(s.shipment.close(), s.reception.close(), s.sparse.shelf.Close())
+	return errors.Join(s.shipment.close(), s.tidy(), s.sparse.shelf.Close())
 }

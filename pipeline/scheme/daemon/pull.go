@@ -36,7 +36,7 @@ func (pullLane) Fits(_ context.Context, _ pipeline.Side, p *Place) (string, erro
 	case p.Store == StoreUnknown:
 		return "", p.storeErr
 	case p.Podman():
-		return "", errors.New("Podman does not pull by plain HTTP through this API: it is sent an archive") //nolint:revive,staticcheck // a name
+		return "", errors.New("Podman does not pull by plain HTTP through this API: it is sent an archive") //nolint:staticcheck // a name
 	}
 	if err := p.LoopbackHere(); err == nil {
 		return "the daemon pulls from us what it lacks", nil
@@ -113,8 +113,7 @@ func (s *pullSink) open(ctx context.Context) (err error) {
 }
 
 // probe has the daemon ask our desk for a manifest that nobody else could know
-// of. A daemon in another network namespace, or one that a mirror answers
-// (hosts.toml), does not come.
+// of. A daemon in another network namespace does not come.
 func (s *pullSink) probe(ctx context.Context) error {
 	tag := "probe-" + strings.ToLower(rand.Text())
 	var came atomic.Bool
@@ -133,7 +132,7 @@ func (s *pullSink) probe(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("the daemon at %s does not reach us at %s (it may have a network of its own, or a mirror of its hosts.toml answers in our place): %w",
+	return fmt.Errorf("the daemon at %s does not reach us at %s (it may have a network of its own): %w",
 		s.target.Place.Host, s.desk.address, err)
 }
 
@@ -220,7 +219,7 @@ func (s *pullSink) Publish(ctx context.Context) error {
 // Close takes away what was not published.
 func (s *pullSink) Close() error {
 	err := s.forget(context.Background())
-	err = errors.Join(err, s.reception.close())
+	err = errors.Join(err, s.tidy())
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		err = errors.Join(err, s.closers[i]())
 	}

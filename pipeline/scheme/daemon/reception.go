@@ -112,7 +112,7 @@ func (r *reception) name(ctx context.Context) error {
 	return nil
 }
 
-// close removes what arrived without getting its name.
-func (r *reception) close() error {
+// tidy removes what arrived without getting its name.
+func (r *reception) tidy() error {
 	return errors.Join(r.stock.close(), r.engine.discard(r.arrived))
 }
