@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -188,9 +187,8 @@ func asNobody(t *testing.T, tests string) {
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	exe := filepath.Join(home, "test")
-	raw, err := os.ReadFile(os.Args[0])
-	must(t, err)
-	must(t, errors.Join(os.WriteFile(exe, raw, 0o755), os.Chown(home, nobody, nobody)))
+	pipelinetest.CopyProgram(t, os.Args[0], exe)
+	must(t, os.Chown(home, nobody, nobody))
 	// The environment's file is root's alone: it has a password.
 	env := filepath.Join(home, "env")
 	var tools strings.Builder

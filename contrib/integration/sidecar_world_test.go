@@ -66,37 +66,32 @@ func reached(dir string) bool {
 	}
 }
 
-// daemonProgram is occystrapd, built once from this tree, before anything waits
-// for it.
-var daemonProgram = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "occystrapd-")
+// daemonProgram is occystrapd, built once from this tree, beside the command and
+// before anything waits for it.
+var daemonProgram = sync.OnceValues(func() (string, error) {
+	command, err := program()
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "occystrapd")
+	path := command + "d"
 	cmd := exec.Command("go", "build", "-o", path, "../../cmd/occystrapd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build occystrapd: %w\n%s", err, out)
+		return "", fmt.Errorf("build occystrapd: %w\n%s", err, out)
 	}
-	return os.ReadFile(path)
+	return path, nil
 })
 
 // installed puts a program into a folder that every user gets to.
 func installed(t testing.TB, dir, name string) string {
 	t.Helper()
-	raw, err := daemonProgram()
+	from, err := daemonProgram()
 	if name == "occystrap" {
-		var from string
-		if from, err = program(); err == nil {
-			raw, err = os.ReadFile(from)
-		}
+		from, err = program()
 	}
 	must(t, err)
 	path := filepath.Join(dir, name)
-	must(t, os.WriteFile(path, raw, 0o755))
-	must(t, os.Chmod(path, 0o755)) // whatever the umask
+	pipelinetest.CopyProgram(t, from, path)
 	return path
 }
 

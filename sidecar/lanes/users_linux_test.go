@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/plugin/control"
 	"github.com/occystrap/occystrap/sidecar/lanes"
 )
@@ -81,10 +82,9 @@ func TestOtherUsers(t *testing.T) {
 		Groups:     []uint32{group}, Users: []uint32{named},
 	})
 	client := filepath.Join(filepath.Dir(socket), "client")
-	raw, err := os.ReadFile("/proc/self/exe")
+	self, err := os.Executable()
 	must(t, err)
-	must(t, os.WriteFile(client, raw, 0o755))
-	must(t, os.Chmod(client, 0o755)) // whatever the umask
+	pipelinetest.CopyProgram(t, self, client)
 	for name, tc := range map[string]struct {
 		uid, gid uint32
 		groups   []uint32
