@@ -16,12 +16,16 @@ import (
 	"testing"
 )
 
+// programDir is where program is, once somebody needs it.
+var programDir string
+
 // program is the stand-alone command, built once from this tree.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "occystrap-integration-")
 	if err != nil {
 		return "", err
 	}
+	programDir = dir
 	path := filepath.Join(dir, "occystrap")
 	cmd := exec.Command("go", "build", "-o", path, "../../cmd/docker-occystrap")
 	cmd.Stderr = os.Stderr
@@ -40,8 +44,8 @@ func TestMain(m *testing.M) {
 		_ = flag.Set("test.parallel", strconv.Itoa(max(leastParallel, runtime.GOMAXPROCS(0))))
 	}
 	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if programDir != "" { // not by program, which would build it
+		os.RemoveAll(programDir)
 	}
 	os.Exit(code)
 }
@@ -53,6 +57,7 @@ func occystrap(t testing.TB, args ...string) string {
 	must(t, err)
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir(), "OCCYSTRAP_CONFIG=")
+	defer changes(args...)()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

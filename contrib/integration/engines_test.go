@@ -57,6 +57,9 @@ func onEachOf(t *testing.T, engines []engine, test func(t *testing.T, e engine))
 func (e engine) docker(t testing.TB, args ...string) string {
 	t.Helper()
 	host := pipelinetest.Env(t, e.key)
+	if slices.Contains([]string{"load", "rmi", "tag", "pull"}, args[0]) {
+		defer e.change()()
+	}
 	return tool(t, "OCCYSTRAP_TEST_DOCKER", append([]string{"-H", host}, args...)...)
 }
 
@@ -86,6 +89,32 @@ var turns = func() map[string]*sync.Mutex {
 	return all
 }()
 
+// podmanStore is held by whoever changes what Podman has: Podman 4.3 reads the
+// names of an image and writes them again, so that of two who give it a name at
+// once one loses his. It is held for one command only.
+var podmanStore sync.Mutex
+
+// change begins to change what the daemon has; the function returned ends it.
+func (e engine) change() func() {
+	if !e.podman {
+		return func() {}
+	}
+	podmanStore.Lock()
+	return podmanStore.Unlock
+}
+
+// changes is the same for a run of ours, which may be one into Podman, or one that
+// has it push.
+func changes(args ...string) func() {
+	for n, arg := range args {
+		podman := strings.Contains(arg, "podman.sock")
+		if podman && (n == len(args)-1 || n > 1 || strings.Contains(arg, "push")) {
+			return engine{podman: true}.change()
+		}
+	}
+	return func() {}
+}
+
 // held has a lock for each engine that has its busybox.
 var held = func() map[string]*sync.Once {
 	all := map[string]*sync.Once{}
@@ -95,12 +124,15 @@ var held = func() map[string]*sync.Once {
 	return all
 }()
 
+// heldName is the name of busybox in every daemon.
+const heldName = "occystrap.test/held:1"
+
 // hold gives the daemon busybox under a name that no test removes. All tests build
 // upon it, and a daemon that removes an image takes layers away from those who are
 // about to use them.
 func (e engine) hold(t testing.TB) {
 	t.Helper()
-	held[e.name].Do(func() { e.docker(t, "load", "-q", "-i", busybox(t).archive(t, "occystrap.test/held:1")) })
+	held[e.name].Do(func() { e.docker(t, "load", "-q", "-i", busybox(t).archive(t, heldName)) })
 }
 
 // forget removes an image when the test ends, if it is there then.
@@ -127,11 +159,14 @@ func (e engine) load(t testing.TB, i fixture) string {
 // modes, and files that a later layer deletes or replaces.
 func (e engine) build(t testing.TB) string {
 	t.Helper()
-	base, name := e.load(t, busybox(t)), e.image(t)
+	name := e.image(t)
 	host := pipelinetest.Env(t, e.key)
 	ctx := context.WithoutCancel(t.Context())
-	run(ctx, t, []string{"DOCKER_BUILDKIT=0"}, strings.NewReader(dockerfile(base)), pipelinetest.Env(t, "OCCYSTRAP_TEST_DOCKER"),
-		"-H", host, "build", "--rm", "--force-rm", "--no-cache", "--network", "none", "-t", name, "-")
+	func() {
+		defer e.change()()
+		run(ctx, t, []string{"DOCKER_BUILDKIT=0"}, strings.NewReader(dockerfile(heldName)), pipelinetest.Env(t, "OCCYSTRAP_TEST_DOCKER"),
+			"-H", host, "build", "--rm", "--force-rm", "--no-cache", "--network", "none", "-t", name, "-")
+	}()
 	// A test may give the name to another image.
 	e.forget(t, strings.TrimSpace(e.docker(t, "image", "inspect", "-f", "{{.Id}}", name)))
 	return name

@@ -144,6 +144,7 @@ var loaders = func() (all []loader) {
 			l.load = func(t testing.TB, path, name string) {
 				pipelinetest.Env(t, e.key)
 				e.forget(t, name)
+				defer e.change()()
 				tool(t, "OCCYSTRAP_TEST_PODMAN_BIN", "load", "-q", "-i", path)
 				runsLayered(t, e.name, e.says(t, name))
 			}

@@ -31,6 +31,7 @@ func process(t testing.TB, from, to string, filtered bool) pipeline.Report {
 			filters = append(filters, f)
 		}
 	}
+	defer changes("process", from, to)()
 	report, err := pipeline.Run(t.Context(), src, filters, dst, pipeline.Options{})
 	if err != nil {
 		t.Fatalf("%s to %s: %v", from, to, err)
