@@ -76,8 +76,8 @@ func with(h *tar.Header, attribute, value string) *tar.Header {
 	return h
 }
 
-// everything is layers with all that a layer can have, and a file by which no other
-// test has them.
+// everything is layers with all that a layer can have, and a file in each by which no
+// other test has it: some delete blobs.
 func everything(t testing.TB) [][]byte {
 	setuid := regular("usr/bin/su", "su")
 	setuid.Mode, setuid.Uid, setuid.Gid = 0o4755, 3, 4
@@ -97,14 +97,14 @@ func everything(t testing.TB) [][]byte {
 			regular("etc/.wh.nothing", ""), regular("link/through", "through a link"),
 		),
 		layer(t,
-			regular("tmp/in", "its directory has no entry here"), regular("usr/lib/deep/er/in", "nor these"), regular("noted/in", "nor this"), regular("new/in", "nor has it any"),
+			regular("unique1", rand.Text()), regular("tmp/in", "its directory has no entry here"), regular("usr/lib/deep/er/in", "nor these"), regular("noted/in", "nor this"), regular("new/in", "nor has it any"),
 			directory("etc", 0o755, 0), regular("etc/.wh.a", ""), regular(".wh.gone", ""),
 			directory("full", 0o700, 1), regular("full/.wh..wh..opq", ""), regular("full/z", "z"),
 			regular(".wh..wh..opq", ""),
 			regular("swap", "a file now"), special(tar.TypeSymlink, "file", "etc"),
 		),
 		layer(t,
-			regular("usr/lib/deep/er/more", "lower, the directory has none either"), directory("swap", 0o755, 0), regular("swap/again", "a directory again"),
+			regular("unique2", rand.Text()), regular("usr/lib/deep/er/more", "lower, the directory has none either"), directory("swap", 0o755, 0), regular("swap/again", "a directory again"),
 			regular("full/.wh.z", ""), regular("usr/.wh.bin", ""), regular("etc/a", "again"), regular("tmp/in", "changed"),
 		),
 	}
