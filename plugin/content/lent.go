@@ -106,8 +106,29 @@ func (b *borrowed) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 
 // section reads a file from its start, whoever else reads it.
 func (b *borrowed) section(f *os.File, desc ocispec.Descriptor) io.ReadCloser {
-	return pipeline.Verified(io.NopCloser(io.NewSectionReader(f, 0, desc.Size+1)), desc)
+	return pipeline.Verified(&lentFile{io.NewSectionReader(f, 0, desc.Size+1), f}, desc)
 }
+
+// A lentFile reads a file without moving its place, and leaves it open.
+type lentFile struct {
+	*io.SectionReader
+	file *os.File
+}
+
+var _ pipeline.InFile = (*lentFile)(nil)
+
+// Section is the whole file: Verified says so only where it has the size that it
+// should have.
+func (l *lentFile) Section() (pipeline.Section, bool) {
+	info, err := l.file.Stat()
+	if err != nil {
+		return pipeline.Section{}, false
+	}
+	return pipeline.Section{File: l.file, Size: info.Size()}, true
+}
+
+// Close leaves it open.
+func (*lentFile) Close() error { return nil }
 
 // close gives the files back.
 func (b *borrowed) close() error {
