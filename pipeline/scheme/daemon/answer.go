@@ -29,37 +29,30 @@ func (m message) complaint() string {
 // says a line for each image.
 const answerLimit = 16 << 20
 
-// readAnswer reads the answer to a load to its end and returns what the daemon
-// says it has loaded. An error that it reports comes inside status 200, and may
-// come before the archive is sent whole.
-func readAnswer(r io.Reader) ([]string, error) {
+// readAnswer reads the answer to a load to its end. An error that the daemon
+// reports comes inside status 200, and may come before the archive is sent whole.
+func readAnswer(r io.Reader) error {
 	limited := &io.LimitedReader{R: r, N: answerLimit}
 	d := json.NewDecoder(limited)
-	var loaded []string
 	for {
 		var m message
 		err := d.Decode(&m)
 		switch {
 		case limited.N <= 0:
-			return nil, fmt.Errorf("the daemon's answer has more than %d bytes", answerLimit)
+			return fmt.Errorf("the daemon's answer has more than %d bytes", answerLimit)
 		case errors.Is(err, io.EOF):
-			return loaded, nil
+			return nil
 		case err != nil:
-			return nil, fmt.Errorf("read the daemon's answer: %w", err)
+			return fmt.Errorf("read the daemon's answer: %w", err)
 		}
 		if words := m.complaint(); words != "" {
-			return nil, fmt.Errorf("the daemon refused the image: %s", strings.TrimSpace(words))
+			return fmt.Errorf("the daemon refused the image: %s", strings.TrimSpace(words))
 		}
 		for line := range strings.Lines(m.Stream) {
 			// Docker with the containerd store only mentions this, and counts the
 			// load as a success (moby, daemon/containerd, LoadImage).
 			if strings.HasPrefix(line, "Error unpacking image") {
-				return nil, fmt.Errorf("the daemon cannot use the image: %s", strings.TrimSpace(line))
-			}
-			for _, says := range []string{"Loaded image ID: ", "Loaded image: "} {
-				if what, ok := strings.CutPrefix(line, says); ok {
-					loaded = append(loaded, strings.TrimSpace(what))
-				}
+				return fmt.Errorf("the daemon cannot use the image: %s", strings.TrimSpace(line))
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func (e *engine) borrow(ctx context.Context, address string, events pipeline.Eve
 	if err != nil {
 		return nil, explain(ctx, e.cli, "make a temporary image", err)
 	}
-	_, err = readAnswer(body)
+	err = readAnswer(body)
 	if err = errors.Join(err, body.Close()); err != nil {
 		l.giveBack(ctx) // it may be there all the same
 		return nil, explain(ctx, e.cli, "make a temporary image", err)

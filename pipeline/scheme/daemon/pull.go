@@ -36,7 +36,7 @@ func (pullLane) Fits(_ context.Context, _ pipeline.Side, p *Place) (string, erro
 	case p.Store == StoreUnknown:
 		return "", p.storeErr
 	case p.Podman():
-		return "", errors.New("Podman does not pull by plain HTTP through this API: it is sent an archive") //nolint:staticcheck // a name
+		return "", errors.New("Podman does not pull by plain HTTP through this API: it is sent an archive")
 	}
 	if err := p.LoopbackHere(); err == nil {
 		return "the daemon pulls from us what it lacks", nil

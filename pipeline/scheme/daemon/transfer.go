@@ -41,7 +41,7 @@ func (e *engine) send(ctx context.Context, pr *io.PipeReader) (err error) {
 		return explain(ctx, e.cli, "load the image", err)
 	}
 	defer func() { err = errors.Join(err, resp.Close()) }()
-	if _, err := readAnswer(resp); err != nil {
+	if err := readAnswer(resp); err != nil {
 		return explain(ctx, e.cli, "load the image", err)
 	}
 	return nil
