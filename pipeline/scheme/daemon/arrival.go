@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -65,10 +66,11 @@ func read(m pipeline.Manifest) (carried, error) {
 	return c, nil
 }
 
-// has says whether an image is in the daemon already.
+// has says whether an image is in the daemon already, or may be: what was there
+// before is not removed.
 func (e *engine) has(ctx context.Context, id digest.Digest) bool {
 	_, err := e.cli.ImageInspect(ctx, id.String())
-	return err == nil
+	return !errdefs.IsNotFound(err)
 }
 
 // check compares what the daemon has made of a root with what was sent: a

@@ -121,10 +121,11 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	d.active.Add(1)
+	address := d.address // strangers come before it is known, too
 	d.mu.Unlock()
 	defer d.active.Done()
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
-	if r.Host != d.address { // a web page that had its name resolved to the loopback
+	if r.Host != address { // a web page that had its name resolved to the loopback
 		refuse(w, http.StatusMisdirectedRequest)
 		return
 	}

@@ -25,6 +25,8 @@ import (
 type pushes struct {
 	// before is called before each push.
 	before func(p pushed)
+	// imported is called when an image was imported, before that is said.
+	imported func(r *http.Request)
 	// dial is where an address of the loopback leads; nil: to ours.
 	dial func(address string) string
 	// atOnce is how many blobs of all pushes are sent at a time; 0 is 5.
@@ -99,7 +101,6 @@ func (f *fake) importImage(w http.ResponseWriter, r *http.Request) {
 	manifest = bytes.Replace(manifest, []byte(`"schemaVersion":0`), []byte(`"schemaVersion":2`), 1)
 	root := describe(ocispec.MediaTypeImageManifest, manifest)
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	blobs := map[digest.Digest][]byte{layer.Digest: tar, digest.FromBytes(config): config, root.Digest: manifest}
 	f.keep(blobs)
 	i := &held{ID: root.Digest.String(), RepoTags: []string{r.URL.Query().Get("repo")}, RootFS: rootFS{[]string{layer.Digest.String()}}, root: root}
@@ -107,6 +108,10 @@ func (f *fake) importImage(w http.ResponseWriter, r *http.Request) {
 		i.ID = digest.FromBytes(config).String()
 	}
 	f.images = append(f.images, i)
+	f.mu.Unlock()
+	if f.pushes.imported != nil {
+		f.pushes.imported(r)
+	}
 	_, _ = fmt.Fprintf(w, `{"status":%q}`, i.ID)
 }
 

@@ -52,6 +52,9 @@ func (e *engine) borrow(ctx context.Context, address string, events pipeline.Eve
 	}
 	body, err := e.cli.ImageImport(ctx, client.ImageImportSource{Source: standIn, SourceName: "-"}, l.name(0), client.ImageImportOptions{})
 	if err != nil {
+		if ctx.Err() != nil {
+			l.giveBack(ctx) // it may have been made before anybody could say so
+		}
 		return nil, explain(ctx, e.cli, "make a temporary image", err)
 	}
 	err = readAnswer(body)

@@ -354,6 +354,12 @@ func TestNameIsTakenAwayOnEveryWayOut(t *testing.T) {
 				}
 			}
 		}, "context canceled"},
+		"interrupted while the stand-in is made": {func(f *fake, _ image, stop context.CancelFunc) {
+			f.pushes.imported = func(r *http.Request) {
+				stop()
+				<-r.Context().Done() // so that nobody learns that it is there
+			}
+		}, "context canceled"},
 		"broken off": {func(f *fake, _ image, _ context.CancelFunc) { f.pushes.cut = true }, "push"},
 		"blob that is not there": {func(f *fake, i image, _ context.CancelFunc) {
 			f.mu.Lock()

@@ -21,7 +21,7 @@ var (
 // takes what begins with "-" for an option, and a shell on the other side reads
 // the path. Other addresses are none of its business.
 func CheckSSH(host string) error {
-	if !strings.HasPrefix(host, "ssh:") {
+	if !strings.HasPrefix(strings.ToLower(host), "ssh:") { // as url.Parse reads it
 		return nil
 	}
 	bad := func(what string) error {

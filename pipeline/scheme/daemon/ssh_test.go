@@ -20,7 +20,7 @@ var badAddresses = []string{
 	"ssh://jo;id@host", "ssh://jo@host;id", "ssh://$(id)@host", "ssh://`id`@host", "ssh://jo@`id`", "ssh://jo@host/$(id)",
 	"ssh://jo@host/run/;id", "ssh://jo@host/run/docker.sock%20id", "ssh://jo@host/run/a%0aid", "ssh://jo%0aid@host", "ssh://jo@host/-x",
 	"ssh://jo@host/..%2f;x", "ssh://jo@host/run/docker.sock|id", "ssh://jo@host/'x'", "ssh://jo@host?x=y", "ssh://jo@host#x", "ssh://", "ssh://@",
-	"ssh:-oProxyCommand=x", "ssh://jo@host:-1", "ssh://jo@host:22;id", "ssh://a b@host", "ssh://jo@ho st", "ssh://jo@host/a//b", "ssh://%2doProxyCommand=x",
+	"ssh:-oProxyCommand=x", "ssh://jo@host:-1", "ssh://jo@host:22;id", "ssh://a b@host", "SSH://-oProxyCommand=x/", "Ssh:-v", "ssh://jo@ho st", "ssh://jo@host/a//b", "ssh://%2doProxyCommand=x",
 }
 
 // TestAddressesThatSSHMistakes are refused before anything could run, wherever
