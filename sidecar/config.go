@@ -102,7 +102,7 @@ func readSettings(name string, must bool) (settings, error) {
 	return s, nil
 }
 
-// idle reads the time, and whether it was given.
+// idle reads the time; the default where none was given.
 func (l *laneSettings) idle() (time.Duration, error) {
 	if l.Idle == "" {
 		return defaultIdle, nil

@@ -91,7 +91,7 @@ func TestSystemdStartsTheSidecarForWhoAsks(t *testing.T) {
 	// It starts the sidecar in its own place, with the variables that -E names.
 	cmd := launch(t, nil, nil, activate, "--seqpacket", "--listen="+socket, "--fdname=control",
 		"-E", "NOTIFY_SOCKET="+filepath.Join(dir, "n"), "-E", "WATCHDOG_USEC=2000000",
-		occystrapd, "lanes", "--config", settings(t, e, dir), "--idle", "2s")
+		occystrapd, "lanes", "--config", settings(t, e, dir), "--idle", "10s") // nobody starts it twice: it must not find itself idle before it has looked
 	eventually(t, "systemd-socket-activate makes the socket", func() error {
 		_, err := os.Stat(socket)
 		return err
