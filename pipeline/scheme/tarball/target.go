@@ -58,7 +58,7 @@ func newSink(loc pipeline.Location, cfg Config) (pipeline.Sink, error) {
 	if path == stdStream {
 		return newArchiveSink("standard output", &streamTarget{w: cfg.stdout(), c: c}, sc), nil
 	}
-	return newArchiveSink(path, &fileTarget{path: path, c: c}, sc), nil
+	return newArchiveSink(path, &fileTarget{path: path, c: c, recorded: sc.LedgerFile != ""}, sc), nil
 }
 
 // compression is that of the whole archive.
@@ -137,6 +137,8 @@ type fileTarget struct {
 	// forced to disk before the rename: a power cut must not take both. A new
 	// archive has nothing to lose, and no other tool waits for the disk either.
 	replaces bool
+	// recorded: a ledger will tell of the archive. That lasts, so it has to, too.
+	recorded bool
 }
 
 func (t *fileTarget) open() (medium, error) {
@@ -203,7 +205,7 @@ func (t *fileTarget) publish() error {
 		t.f = nil
 		return f.Close()
 	}
-	if t.replaces {
+	if t.replaces || t.recorded {
 		if err := t.f.Sync(); err != nil {
 			return plainError(err)
 		}
@@ -215,7 +217,7 @@ func (t *fileTarget) publish() error {
 		return plainError(err)
 	}
 	t.f = nil
-	if t.replaces {
+	if t.replaces || t.recorded {
 		return syncDir(filepath.Dir(t.final))
 	}
 	return nil

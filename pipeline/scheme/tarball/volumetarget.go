@@ -143,7 +143,9 @@ func (v *volumes) hash() ([][]byte, error) {
 			return nil, fmt.Errorf("volume %d has no content", i+1)
 		}
 		g.Go(func() (err error) {
-			out[i], err = hashFile(f)
+			if out[i], err = hashFile(f); err == nil {
+				err = f.Sync() // before they have their names, and the ledger tells of them
+			}
 			return err
 		})
 	}
