@@ -282,7 +282,7 @@ func TestWhoSpeaksTLSIsAnsweredAtOnce(t *testing.T) {
 	t.Parallel()
 	onEachStore(t, func(t *testing.T, f *fake, _ image) {
 		f.pushes.before = func(p pushed) {
-			resp, err := http.Get("https://" + p.address + "/v2/") //nolint:noctx,bodyclose // fails at once
+			resp, err := http.Get("https://" + p.address + "/v2/") //nolint:bodyclose // fails at once
 			if err == nil || !strings.Contains(err.Error(), "HTTP response to HTTPS client") {
 				t.Errorf("an HTTPS client got %v, %v", resp, err)
 			}
