@@ -72,24 +72,11 @@ func (f *file) readIn(root *os.Root) ([]byte, error) {
 	if err := f.checkDir(root); err != nil {
 		return nil, err
 	}
-	named, err := root.Lstat(f.name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := f.check(named); err != nil {
-		return nil, err
-	}
-	in, err := root.OpenFile(f.name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
+	in, err := f.open(root)
+	if in == nil || err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	if open, err := in.Stat(); err != nil || !os.SameFile(open, named) {
-		return nil, errors.Join(err, errors.New("it changes while it is opened"))
-	}
 	raw, err := io.ReadAll(io.LimitReader(in, f.most+1))
 	if err != nil {
 		return nil, err
@@ -98,6 +85,39 @@ func (f *file) readIn(root *os.Root) ([]byte, error) {
 		raw = []byte{}
 	}
 	return raw, nil
+}
+
+// openAttempts is how often the file is opened before somebody is playing with it:
+// each time another program would have to save it at that very moment.
+const openAttempts = 100
+
+// open opens the file that was looked at, and no other; nil where there is none.
+// A program that saves puts another one in its place: then that is looked at.
+func (f *file) open(root *os.Root) (*os.File, error) {
+	for range openAttempts {
+		named, err := root.Lstat(f.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := f.check(named); err != nil {
+			return nil, err
+		}
+		in, err := root.OpenFile(f.name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		open, err := in.Stat()
+		if err == nil && os.SameFile(open, named) {
+			return in, nil
+		}
+		if err := errors.Join(err, in.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("it changes whenever it is opened")
 }
 
 // checkDir refuses a directory in which others may put a file of theirs in place
