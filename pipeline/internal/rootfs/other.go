@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -26,6 +27,12 @@ func (*Tree) Trash() string { return "" }
 
 // Apply is never called.
 func (*Tree) Apply(context.Context, *os.File) error { return errLinux }
+
+// Stream is never called.
+func (*Tree) Stream(context.Context, io.Reader) error { return errLinux }
+
+// Implied is never called.
+func (*Tree) Implied() []string { return nil }
 
 // Open is never called.
 func (*Tree) Open(string) (*os.File, error) { return nil, errLinux }
