@@ -13,7 +13,7 @@ import (
 const pause = 20 * time.Millisecond
 
 // Wait calls try until it has the lock, fails, or ctx ends. The file that is
-// returned is closed to unlock.
+// returned goes to Unlock.
 func Wait(ctx context.Context, try func() (*os.File, bool, error)) (*os.File, error) {
 	for {
 		f, got, err := try()

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Try locks an open file or directory until it is closed; false says that
+// Try locks an open file or directory until Unlock; false says that
 // another one has it.
 func Try(f *os.File) (bool, error) {
 	for {
@@ -21,4 +21,10 @@ func Try(f *os.File) (bool, error) {
 		}
 		return err == nil, err
 	}
+}
+
+// Unlock gives a lock back and closes its file. To close alone is not enough: a
+// child of ours that has not called exec yet would keep the lock until then.
+func Unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

@@ -18,7 +18,7 @@ func (d *Dir) Lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { _ = filelock.Unlock(f) }, nil
 }
 
 // tryDirLock takes the lock if it is free, and still has its name: a run that
@@ -37,7 +37,7 @@ func (d *Dir) tryDirLock() (f *os.File, got bool, err error) {
 		got = merr == nil && nerr == nil && os.SameFile(mine, named)
 	}
 	if !got || err != nil {
-		return nil, false, errors.Join(err, f.Close())
+		return nil, false, errors.Join(err, filelock.Unlock(f)) // it may be locked, without its name
 	}
 	return f, true, nil
 }
@@ -47,6 +47,6 @@ func (d *Dir) tryDirLock() (f *os.File, got bool, err error) {
 func (d *Dir) RemoveLock() {
 	if f, got, err := d.tryDirLock(); err == nil && got {
 		_ = d.Root.Remove(lockFile)
-		_ = f.Close()
+		_ = filelock.Unlock(f)
 	}
 }

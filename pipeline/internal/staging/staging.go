@@ -111,7 +111,7 @@ func (d *Dir) removeDead(name string) {
 	if err != nil {
 		return
 	}
-	defer f.Close()
+	defer filelock.Unlock(f)
 	if free, err := filelock.Try(f); err == nil && free {
 		_ = d.RemoveTree(name)
 	}
@@ -134,7 +134,7 @@ func (d *Dir) Close(published bool) error {
 	if d.created && !published {
 		d.removeEmpty()
 	}
-	return errors.Join(err, d.alive.Close(), d.Root.Close())
+	return errors.Join(err, filelock.Unlock(d.alive), d.Root.Close())
 }
 
 // removeEmpty removes the directory if nothing but the lock's file is in it and
@@ -144,7 +144,7 @@ func (d *Dir) removeEmpty() {
 	if err != nil || !got {
 		return
 	}
-	defer f.Close()
+	defer filelock.Unlock(f)
 	if entries, err := Entries(d.Root); err == nil && len(entries) == 1 {
 		_ = d.Root.Remove(lockFile)
 		_ = os.Remove(d.path)

@@ -65,7 +65,7 @@ func (l *ledger) stage(manifests []parsed) (*inventory.Staged, error) {
 	return now.Stage(l.path)
 }
 
-func (l *ledger) close() error { return l.lock.Close() }
+func (l *ledger) close() error { return filelock.Unlock(l.lock) }
 
 // meet reads what the destination has, once: the list of it, and the ledger.
 func (s *sink) meet() error {
