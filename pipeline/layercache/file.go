@@ -170,7 +170,7 @@ func (f *file) update(ctx context.Context, edit func(raw []byte) ([]byte, error)
 	if err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	defer filelock.Unlock(lock)
+	defer func() { _ = filelock.Unlock(lock) }()
 	f.removeDead(root)
 	raw, err := f.readIn(root)
 	if err != nil {

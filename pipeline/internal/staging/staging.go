@@ -111,7 +111,7 @@ func (d *Dir) removeDead(name string) {
 	if err != nil {
 		return
 	}
-	defer filelock.Unlock(f)
+	defer func() { _ = filelock.Unlock(f) }()
 	if free, err := filelock.Try(f); err == nil && free {
 		_ = d.RemoveTree(name)
 	}
@@ -144,7 +144,7 @@ func (d *Dir) removeEmpty() {
 	if err != nil || !got {
 		return
 	}
-	defer filelock.Unlock(f)
+	defer func() { _ = filelock.Unlock(f) }()
 	if entries, err := Entries(d.Root); err == nil && len(entries) == 1 {
 		_ = d.Root.Remove(lockFile)
 		_ = os.Remove(d.path)

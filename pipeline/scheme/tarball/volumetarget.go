@@ -63,7 +63,7 @@ func (t *volumeTarget) publish() error {
 	if err != nil {
 		return err
 	}
-	defer filelock.Unlock(lock)
+	defer func() { _ = filelock.Unlock(lock) }()
 	ex := &exchange{dir: t.v.dir, mark: t.v.mark}
 	err = t.rename(ex, hashes)
 	if err != nil {
