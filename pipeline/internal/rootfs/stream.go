@@ -29,34 +29,11 @@ func (t *Tree) Stream(ctx context.Context, layer io.Reader) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(workers())
 	t.group = group
-	err := t.eachOf(gctx, layer)
+	err := t.eachOf(gctx, layer, t.streamed)
 	if werr := group.Wait(); werr != nil { // the cause of whatever eachOf then said
 		return werr
 	}
 	return err
-}
-
-func (t *Tree) eachOf(ctx context.Context, layer io.Reader) error {
-	r := tar.NewReader(layer)
-	for n := int64(1); ; n++ {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
-			return fmt.Errorf("read entry %d: %w", n, err)
-		}
-		if t.opts.Entries > 0 && n > t.opts.Entries {
-			return fmt.Errorf("it has more than %d entries (raise it with --max-entries)", t.opts.Entries)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		i := item{Header: h, path: strings.TrimPrefix(path.Clean("/"+h.Name), "/"), r: r}
-		if err := t.streamed(ctx, i); err != nil {
-			return fmt.Errorf("unpack %s: %w", short(h.Name), err)
-		}
-	}
 }
 
 func (t *Tree) streamed(ctx context.Context, i item) error {

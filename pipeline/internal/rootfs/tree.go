@@ -96,10 +96,18 @@ type item struct {
 	r     io.Reader // the content, holes filled in
 }
 
-// each hands all entries of a layer to do.
+// each hands all entries of a layer to do, with where their content lies.
 func (t *Tree) each(ctx context.Context, layer *os.File, do func(context.Context, item) error) error {
 	s := &section{f: layer}
-	r := tar.NewReader(s)
+	return t.eachOf(ctx, s, func(ctx context.Context, i item) error {
+		i.layer, i.at = layer, s.pos
+		return do(ctx, i)
+	})
+}
+
+// eachOf hands all entries of a layer, which is read once, to do.
+func (t *Tree) eachOf(ctx context.Context, layer io.Reader, do func(context.Context, item) error) error {
+	r := tar.NewReader(layer)
 	for n := int64(1); ; n++ {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -114,7 +122,7 @@ func (t *Tree) each(ctx context.Context, layer *os.File, do func(context.Context
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		i := item{h, strings.TrimPrefix(path.Clean("/"+h.Name), "/"), layer, s.pos, r}
+		i := item{Header: h, path: strings.TrimPrefix(path.Clean("/"+h.Name), "/"), r: r}
 		if err := do(ctx, i); err != nil {
 			return fmt.Errorf("unpack %s: %w", short(h.Name), err)
 		}
