@@ -59,7 +59,7 @@ func (r report) markdown() string {
 	out.WriteString("\n## Wanted\n\n| job | wanted | |\n|---|---|---|\n")
 	for _, j := range r.Results {
 		for _, v := range j.Verdicts {
-			fmt.Fprintf(&out, "| %s | %s | %s |\n", j.Job, v.Want, v.Verdict)
+			fmt.Fprintf(&out, "| %s |\n", cells(j.Job, v.Want, string(v.Verdict)))
 		}
 	}
 	for _, j := range r.Results {

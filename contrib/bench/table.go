@@ -128,6 +128,11 @@ func (r result) amounts() []string {
 	return out
 }
 
+// cells joins the cells of a row in Markdown, where a pipeline's bar would end one.
+func cells(row ...string) string {
+	return strings.Join(each(row, func(s string) string { return strings.ReplaceAll(s, "|", `\|`) }), " | ")
+}
+
 // markdown is a job's table for RESULTS.md.
 func (r result) markdown() string {
 	var out strings.Builder
@@ -138,7 +143,7 @@ func (r result) markdown() string {
 	if r.Rounds > 0 {
 		fmt.Fprintf(&out, "Medians of %d.\n\n", r.Rounds)
 	}
-	line := func(cells []string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
+	line := func(row []string) { fmt.Fprintf(&out, "| %s |\n", cells(row...)) }
 	line(columns)
 	line(append([]string{"---"}, each(columns[1:], func(string) string { return "---:" })...))
 	for _, row := range r.rows() {

@@ -88,3 +88,11 @@ func TestSecondsKeepThreeFigures(t *testing.T) {
 		}
 	}
 }
+
+// A job that pipes one program into another has a bar in its name.
+func TestBarEndsNoMarkdownCell(t *testing.T) {
+	t.Parallel()
+	if got, want := cells("a | b", "c"), `a \| b | c`; got != want {
+		t.Errorf("%s instead of %s", got, want)
+	}
+}
