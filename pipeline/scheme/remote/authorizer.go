@@ -27,7 +27,7 @@ type authorizer struct {
 	basic  string // the Authorization header of a Basic registry
 	realm  *challenge
 	tokens map[scope]bearer
-	failed map[scope]error
+	failed map[scope]failure
 	user   string // for messages
 	store  error  // why a keychain could not be asked
 }
@@ -39,13 +39,23 @@ type bearer struct {
 	expiry time.Time
 }
 
+// A failure is a token that was refused. It is not asked for again for a while.
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// refusalTime is how long a refusal is believed: asking again and again would lock
+// the account, and a server that runs for months must see that it is open again.
+const refusalTime = time.Minute
+
 // expiryMargin: a token is renewed while a request can still be made with it.
 const expiryMargin = 5 * time.Second
 
 func newAuthorizer(c *client, keys credential.Keychain, want scope) *authorizer {
 	return &authorizer{
 		client: c, keys: keys, scope: want, turn: make(chan struct{}, 1),
-		tokens: map[scope]bearer{}, failed: map[scope]error{},
+		tokens: map[scope]bearer{}, failed: map[scope]failure{}, realm: c.site.realm.Load(),
 	}
 }
 
@@ -79,6 +89,7 @@ func (a *authorizer) learn(ctx context.Context, h http.Header, want scope, used 
 		}
 		a.mu.Lock()
 		a.realm, a.basic = &ch, ""
+		a.client.site.realm.Store(&ch)
 		old := a.tokens[want]
 		a.mu.Unlock()
 		all := want.and(scope(ch.params["scope"]))
@@ -132,8 +143,8 @@ func (a *authorizer) renew(ctx context.Context, want, all scope, stale string) (
 	a.mu.Lock()
 	t, failed, realm := a.tokens[want], a.failed[all], *a.realm
 	a.mu.Unlock()
-	if failed != nil {
-		return bearer{}, failed
+	if failed.err != nil && time.Now().Before(failed.until) {
+		return bearer{}, failed.err
 	}
 	if t.header != "" && t.header != stale && t.scope.covers(all) && time.Now().Before(t.expiry) {
 		return t, nil
@@ -143,10 +154,11 @@ func (a *authorizer) renew(ctx context.Context, want, all scope, stale string) (
 	defer a.mu.Unlock()
 	var status *StatusError
 	if errors.As(err, &status) && !status.passes() {
-		a.failed[all] = err // asking again would lock the account
+		a.failed[all] = failure{err, time.Now().Add(refusalTime)}
 	}
 	if err == nil {
 		a.tokens[want] = t
+		delete(a.failed, all)
 	}
 	return t, err
 }

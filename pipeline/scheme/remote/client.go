@@ -24,10 +24,18 @@ type client struct {
 	gate      *gate
 	credsFlag string // names the flag that takes a login, for messages
 
+	holds bool // a registry that wants no requests for now gets none
+	*site
+}
+
+// A site is what was learnt of a registry, which all its repositories share.
+type site struct {
 	plain  atomic.Bool // plain HTTP is spoken
 	proved atomic.Bool // the registry has answered in the present protocol
 
-	noReferrers atomic.Bool // the registry has no referrers API
+	noReferrers atomic.Bool               // the registry has no referrers API
+	realm       atomic.Pointer[challenge] // where it last sent somebody for a token
+	budget      budget
 }
 
 // client makes the client of an end. CredsFlag names the flag that takes its
@@ -35,11 +43,22 @@ type client struct {
 func (e *end) client(credsFlag string, want func(repository string) scope) *client {
 	c := &client{
 		ref: e.ref, cfg: e.cfg, transport: e.transport, credsFlag: credsFlag,
-		gate: newGate(e.cfg.Workers),
+		gate: e.gate, site: e.site,
 	}
-	c.plain.Store(e.cfg.Insecure)
+	if c.gate == nil {
+		c.gate = newGate(e.cfg.Workers)
+	}
+	if c.site == nil {
+		c.site = newSite(e.cfg)
+	}
 	c.auth = newAuthorizer(c, e.keys, want(e.ref.Repository))
 	return c
+}
+
+func newSite(cfg Config) *site {
+	s := &site{}
+	s.plain.Store(cfg.Insecure)
+	return s
 }
 
 // A call is one request, which may be sent several times.
@@ -135,6 +154,9 @@ func (c *client) once(ctx context.Context, q call) (*http.Response, error) {
 
 // send makes one request and follows its redirects. Any status is an answer.
 func (c *client) send(ctx context.Context, q call, authorization string) (*http.Response, error) {
+	if err := c.heldBack(time.Now()); err != nil {
+		return nil, err
+	}
 	leave, err := c.gate.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -159,6 +181,7 @@ func (c *client) follow(ctx context.Context, q call, authorization string, leave
 		}
 		if c.home(u) {
 			c.proved.Store(true)
+			c.budget.note(resp, time.Now())
 		}
 		next, err := c.redirect(resp, q.method)
 		if next == nil && err == nil {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -49,6 +50,15 @@ type Config struct {
 	// Realms are hosts of token servers that logins may be sent to though they
 	// do not belong to the registry's domain.
 	Realms []string
+	// Allow says whether a connection may be made to an address, when a name has been
+	// resolved and before a packet is sent. Host is the host and port that was asked
+	// for, of a registry, a token server or the target of a redirect. Nil allows all.
+	// Addresses of an HTTP proxy from the environment are not asked for.
+	Allow func(host string, ip netip.Addr) bool
+	// MaxWait bounds what a server may ask us to wait before a retry; what asks for
+	// longer fails at once. 0 waits a minute at most, whatever was asked for; in a Client
+	// it stands for ten seconds.
+	MaxWait time.Duration
 	// Transport replaces the connections of our own making (for tests); CA,
 	// SkipVerify and the proxy variables do not count then.
 	Transport http.RoundTripper

@@ -43,6 +43,9 @@ func (e *StatusError) Is(target error) bool {
 	return target == pipeline.ErrNotFound && e.Status == http.StatusNotFound
 }
 
+// RetryAfter is how long the registry asks to be left alone; 0 if it does not.
+func (e *StatusError) RetryAfter() time.Duration { return e.retryAfter }
+
 // passes says whether the refusal is for now only.
 func (e *StatusError) passes() bool {
 	switch e.Status {

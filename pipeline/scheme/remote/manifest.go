@@ -46,7 +46,7 @@ func (c *client) manifest(ctx context.Context, version string, limits pipeline.L
 	if got := want.Algorithm().FromBytes(raw); got != want {
 		return ocispec.Descriptor{}, nil, pipeline.DigestError(what, want, got)
 	}
-	mediaType, err := manifestType(raw, header.Get("Content-Type"))
+	mediaType, err := manifestType(raw, contentType(header))
 	if err != nil {
 		return ocispec.Descriptor{}, nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -84,7 +84,7 @@ func (c *client) get(ctx context.Context, path, what string, limits pipeline.Lim
 
 // manifestType is what a manifest is: what it says of itself, which its digest
 // vouches for; otherwise what the registry says; otherwise what it looks like.
-func manifestType(raw []byte, contentType string) (string, error) {
+func manifestType(raw []byte, claimed string) (string, error) {
 	var m struct {
 		SchemaVersion int             `json:"schemaVersion"`
 		MediaType     string          `json:"mediaType"`
@@ -95,10 +95,6 @@ func manifestType(raw []byte, contentType string) (string, error) {
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return "", errors.New("the registry answers no manifest but something that is not JSON")
-	}
-	claimed, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		claimed = ""
 	}
 	switch {
 	case m.SchemaVersion == 1, m.FSLayers != nil, strings.HasPrefix(m.MediaType, schema1):
@@ -118,6 +114,16 @@ func manifestType(raw []byte, contentType string) (string, error) {
 		return ocispec.MediaTypeImageManifest, nil
 	}
 	return "", fmt.Errorf("Unknown manifest content type %q", printable(claimed)) //nolint:staticcheck // the text that users know
+}
+
+// contentType is the media type that an answer claims, without parameters; "" for
+// none.
+func contentType(header http.Header) string {
+	t, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
 }
 
 func known(mediaType string) bool {

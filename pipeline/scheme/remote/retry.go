@@ -57,7 +57,7 @@ func passes(err error) bool {
 func (c *client) again(ctx context.Context, op func() error) error {
 	for attempt := 0; ; attempt++ {
 		err := op()
-		if err == nil || attempt >= c.cfg.Retries || !passes(err) {
+		if err == nil || attempt >= c.cfg.Retries || !passes(err) || c.tooLong(err) {
 			return err
 		}
 		wait := c.wait(attempt, err)
@@ -76,6 +76,30 @@ func (c *client) wait(attempt int, err error) time.Duration {
 		return min(status.retryAfter, maxWait)
 	}
 	return wait + rand.N(wait/jitterPart+1) //nolint:gosec // no secret depends on it
+}
+
+// tooLong says whether the registry wants a longer wait than anybody here has.
+func (c *client) tooLong(err error) bool {
+	var status *StatusError
+	return c.cfg.MaxWait > 0 && errors.As(err, &status) && status.retryAfter > c.cfg.MaxWait
+}
+
+// Passing says whether an operation failed because the registry is out of order, out
+// of reach or out of patience for now: a status of 5xx or 429, a time-out, a
+// connection that is refused or cut, no route, no answer of the name service. What is
+// kept may stand in for its answer meanwhile. That something is not there, or is not
+// for us, is an answer.
+func Passing(err error) bool {
+	var status *StatusError
+	if errors.As(err, &status) {
+		return status.Status/100 == 5 || status.passes()
+	}
+	if errors.Is(err, errAddress) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var dns *net.DNSError
+	var network net.Error
+	return passes(err) || errors.As(err, &dns) || errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // retryAfter reads the header of that name (RFC 9110, 10.2.3): seconds or a
@@ -100,7 +124,7 @@ func connectionError(ctx context.Context, err error) error {
 		return cause
 	}
 	var dns *net.DNSError
-	if isCertificate(err) || isPlain(err) || errors.As(err, &dns) && dns.IsNotFound {
+	if isCertificate(err) || isPlain(err) || errors.Is(err, errAddress) || errors.As(err, &dns) && dns.IsNotFound {
 		return err
 	}
 	if errors.Is(err, io.EOF) {

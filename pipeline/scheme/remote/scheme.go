@@ -75,6 +75,8 @@ type end struct {
 	cfg       Config
 	keys      credential.Keychain
 	transport transport
+	gate      *gate // nil: its own
+	site      *site // nil: its own
 }
 
 func newEnd(cfg Config, keys credential.Keychain, loc pipeline.Location) (*end, error) {

@@ -25,7 +25,8 @@ type Sink struct {
 	client      *client
 	compression pipeline.Compression
 	recompress  pipeline.Recompress
-	foresees    bool // nothing is mounted
+	foresees    bool     // nothing is mounted
+	names       []string // what roots are put as; nil: as the reference says
 
 	mu       sync.Mutex
 	held     map[digest.Digest]bool     // blobs that the repository has for certain
@@ -231,16 +232,26 @@ func (s *Sink) Publish(ctx context.Context) error {
 		return err
 	}
 	for _, m := range s.roots {
-		version := s.client.ref.Tag
-		if version == "" {
-			version = s.client.ref.Digest.String()
-		}
-		if _, err := s.put(ctx, m, version); err != nil {
-			return err
+		for _, name := range s.namesOf(m) {
+			if _, err := s.put(ctx, m, name); err != nil {
+				return err
+			}
 		}
 	}
 	s.roots = nil
 	return nil
+}
+
+// namesOf are what a root is put as.
+func (s *Sink) namesOf(m pipeline.Manifest) []string {
+	switch ref := s.client.ref; {
+	case len(s.names) > 0:
+		return s.names
+	case ref.Tag != "":
+		return []string{ref.Tag}
+	default:
+		return []string{m.Desc.Digest.String()}
+	}
 }
 
 // Close gives up the uploads that were opened and not used, and connections.

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"time"
 
@@ -45,12 +43,12 @@ func newTransport(cfg Config) (transport, error) {
 	if err != nil {
 		return transport{}, err
 	}
-	proxy := httpproxy.FromEnvironment().ProxyFunc()
+	guard := &guard{allow: cfg.Allow, proxy: httpproxy.FromEnvironment().ProxyFunc()}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	t := &http.Transport{
-		Proxy:                  func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
-		DialContext:            (&net.Dialer{Timeout: dialTime, KeepAlive: keepAlive}).DialContext,
+		Proxy:                  guard.proxyOf,
+		DialContext:            guard.dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, InsecureSkipVerify: cfg.SkipVerify}, //nolint:gosec // asked for by skip_verify
 		TLSHandshakeTimeout:    handshaking,
 		MaxIdleConns:           idleConns * 2,
@@ -63,7 +61,8 @@ func newTransport(cfg Config) (transport, error) {
 		// A layer's digest is that of its compressed bytes: no decoding on the way.
 		DisableCompression: true,
 	}
-	return transport{t, t.CloseIdleConnections}, nil
+	guard.next = t
+	return transport{guard, t.CloseIdleConnections}, nil
 }
 
 // trusted is the system's pool with what the configuration and the variables
