@@ -13,6 +13,13 @@ import (
 	"github.com/occystrap/occystrap/pipeline/registry"
 )
 
+// Uploading is how many uploads have neither ended nor been cancelled.
+func (r *Registry) Uploading() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.uploads)
+}
+
 type memoryUploads struct{ *Registry }
 
 var _ registry.Uploads = memoryUploads{}

@@ -25,6 +25,19 @@ type Backend struct {
 	Referrers Referrers
 	// Sparse accepts manifests that name blobs or manifests which are not there.
 	Sparse bool
+	// Place names the backend in pipeline.Layer.Origin ("PLACE/REPOSITORY"), so that
+	// a Sink finds the layers that another of its repositories has, and takes them
+	// by Mount. "" where nothing is to be found so.
+	Place string
+}
+
+// An Adopter is implemented by Blobs that can take a blob of another backend
+// without its bytes being sent again, as two that lie in one store can. Only a Sink
+// asks for it, never a client: who may see the blob was judged before.
+type Adopter interface {
+	// Adopt makes a blob visible in a repository, which origin has (a
+	// pipeline.Layer.Origin). ErrNotFound has the bytes sent.
+	Adopt(ctx context.Context, repository, origin string, d digest.Digest) error
 }
 
 // Blobs are the bytes of a repository by their digest.

@@ -73,7 +73,7 @@ func (b *Inbox) Backend() Backend {
 // may be called once, at any time.
 func (b *Inbox) Graph(q pipeline.Query, o pipeline.ResolveOptions, names func(tag string) []string) pipeline.Graph {
 	g := pipeline.NewArriving(func(ctx context.Context) (pipeline.Graph, error) {
-		return pipeline.Resolve(ctx, inboxContent{b}, b.roots(names), q, o, nil)
+		return pipeline.Resolve(ctx, b.content(), b.roots(names), q, o, nil)
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,7 +179,7 @@ func (b *Inbox) add(id string, f *spool.File, d digest.Digest) error {
 		return nil
 	}
 	b.announce(pipeline.Layer{Blob: ocispec.Descriptor{Digest: d, Size: f.Size()}, Open: func(ctx context.Context) (io.ReadCloser, error) {
-		return inboxContent{b}.Open(ctx, ocispec.Descriptor{Digest: d, Size: f.Size()})
+		return b.content().Open(ctx, ocispec.Descriptor{Digest: d, Size: f.Size()})
 	}})
 	return nil
 }

@@ -15,12 +15,11 @@ import (
 )
 
 var (
-	_ Blobs            = inboxBlobs{}
-	_ Uploads          = inboxUploads{}
-	_ Upload           = (*incoming)(nil)
-	_ Manifests        = inboxManifests{}
-	_ Tags             = inboxTags{}
-	_ pipeline.Content = inboxContent{}
+	_ Blobs     = inboxBlobs{}
+	_ Uploads   = inboxUploads{}
+	_ Upload    = (*incoming)(nil)
+	_ Manifests = inboxManifests{}
+	_ Tags      = inboxTags{}
 )
 
 // inboxBlobs are the blobs that have arrived, and those that need not.
@@ -198,37 +197,17 @@ func (i inboxTags) List(_ context.Context, _, last string, n int) ([]string, err
 // Delete is not for a push.
 func (inboxTags) Delete(context.Context, string, string) error { return errors.ErrUnsupported }
 
-// inboxContent is the Inbox as a place that Resolve reads from. What is in it was
-// verified as it came.
-type inboxContent struct{ b *Inbox }
-
-// Fetch finds manifests, and small blobs.
-func (c inboxContent) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
-	if m, err := inboxManifests(c).find(Ref{Digest: desc.Digest}); err == nil {
-		return m.Raw, nil
-	}
-	rc, err := c.Open(ctx, desc)
-	if err != nil {
+// content is the Inbox as a place that Resolve reads from: it also has what need
+// not come.
+func (b *Inbox) content() *content {
+	return &content{b: b.Backend(), open: func(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+		f, err := b.blob(desc.Digest)
+		switch {
+		case err == nil: // verified as it came
+			return io.NopCloser(f.Section(ctx, 0, f.Size())), nil
+		case b.o.Open != nil:
+			return b.o.Open(ctx, desc)
+		}
 		return nil, err
-	}
-	defer rc.Close()
-	return io.ReadAll(io.LimitReader(rc, desc.Size+1)) // Resolve compares it with desc
-}
-
-// Holds says whether a blob has come, or is held.
-func (c inboxContent) Holds(ctx context.Context, desc ocispec.Descriptor) (bool, error) {
-	_, err := inboxBlobs(c).Stat(ctx, "", desc.Digest)
-	return err == nil, nil
-}
-
-// Open reads a blob.
-func (c inboxContent) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	f, err := c.b.blob(desc.Digest)
-	switch {
-	case err == nil:
-		return io.NopCloser(f.Section(ctx, 0, f.Size())), nil
-	case c.b.o.Open != nil:
-		return c.b.o.Open(ctx, desc)
-	}
-	return nil, err
+	}}
 }

@@ -9,16 +9,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/occystrap/occystrap/pipeline"
 )
 
-const (
-	// maxTags is how many tags one manifest may be put with.
-	maxTags = 100
-	// maxMissing is how many digests an error names.
-	maxMissing = 100
-)
+// maxTags is how many tags one manifest may be put with.
+const maxTags = 100
 
 // manifest answers for /v2/NAME/manifests/REFERENCE.
 func (h *Handler) manifest(w http.ResponseWriter, r *http.Request, t target) error {
@@ -148,48 +142,11 @@ func (h *Handler) readLimited(w http.ResponseWriter, r *http.Request) ([]byte, e
 	return buf.Bytes(), err
 }
 
-// checkParts sees to it that all which a manifest names is there. Its subject
-// need not be, nor layers that live elsewhere.
+// checkParts sees to it that all which a manifest names is there.
 func (h *Handler) checkParts(ctx context.Context, repository string, m Manifest) error {
-	if h.b.Sparse {
-		return nil
+	missing, err := h.b.lacks(ctx, repository, m)
+	if err == nil && len(missing) > 0 {
+		err = &Error{Code: ManifestBlobUnknown, Message: "the manifest names what the repository does not have: " + missing[0].String(), Detail: missing}
 	}
-	var missing []digest.Digest
-	seen := map[digest.Digest]bool{}
-	check := func(d ocispec.Descriptor, there func() error) error {
-		if seen[d.Digest] || elsewhere(d) || len(missing) == maxMissing {
-			return nil
-		}
-		seen[d.Digest] = true
-		err := there()
-		if isMissing(err) {
-			missing = append(missing, d.Digest)
-			return nil
-		}
-		return err
-	}
-	blob := func(d ocispec.Descriptor) error {
-		_, err := h.b.Blobs.Stat(ctx, repository, d.Digest)
-		return err
-	}
-	for _, d := range m.Blobs {
-		if err := check(d, func() error { return blob(d) }); err != nil {
-			return err
-		}
-	}
-	for _, d := range m.Entries {
-		if err := check(d, func() error {
-			_, err := h.b.Manifests.Stat(ctx, repository, Ref{Digest: d.Digest})
-			if isMissing(err) && !pipeline.IsIndex(d.MediaType) && !pipeline.IsManifest(d.MediaType) {
-				return blob(d) // BuildKit lists the blobs of a cache in an index
-			}
-			return err
-		}); err != nil {
-			return err
-		}
-	}
-	if len(missing) > 0 {
-		return &Error{Code: ManifestBlobUnknown, Message: "the manifest names what the repository does not have: " + missing[0].String(), Detail: missing}
-	}
-	return nil
+	return err
 }
