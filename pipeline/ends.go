@@ -23,13 +23,14 @@ func (t *transfer) open(ctx context.Context) (*sourceReader, error) {
 	if err != nil {
 		return nil, on(SourceSide, err)
 	}
-	return &sourceReader{ReadCloser: rc, ctx: ctx, t: t}, nil
+	return &sourceReader{ReadCloser: rc, ctx: ctx, t: t, name: t.learning(rc)}, nil
 }
 
 type sourceReader struct {
 	io.ReadCloser
 	ctx         context.Context //nolint:containedctx // io.Reader has none
 	t           *transfer
+	name        learning
 	n, reported int64
 }
 
@@ -42,11 +43,14 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	}
 	n, err := s.ReadCloser.Read(p)
 	s.n += int64(n)
+	s.name.add(p[:n])
 	if s.n-s.reported >= reportEvery {
 		s.reported = s.n
 		s.t.run.opts.Events.emit(Event{Kind: EventLayerBytes, Layer: s.t.layer.Blob.Digest, Done: s.n, Total: s.t.layer.Blob.Size})
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err == io.EOF {
+		s.t.learn(s.name, s.n)
+	} else if err != nil {
 		err = on(SourceSide, err)
 	}
 	return n, err

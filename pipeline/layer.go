@@ -21,8 +21,11 @@ func (r *run) layer(ctx context.Context, seq int, l Layer) (*outcome, error) {
 	for try := 0; ; try++ {
 		t := &transfer{run: r, seq: seq, layer: l, out: &outcome{layer: l, LayerReport: LayerReport{Source: l.Blob, SourceDiffID: l.DiffID}}}
 		do := t.do
-		if r.sink == nil {
+		switch {
+		case r.sink == nil:
 			do = t.onlyLook
+		case r.early && !r.touches():
+			do = t.copyEarly
 		}
 		err := do(ctx)
 		if err == nil {
@@ -78,6 +81,9 @@ func pause(ctx context.Context, try int) error {
 // short is a digest as people read it.
 func short(d digest.Digest) string {
 	const enough = 12
+	if d == "" {
+		return "that still arrives"
+	}
 	if e := d.Encoded(); len(e) > enough {
 		return e[:enough]
 	}

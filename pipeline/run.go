@@ -88,6 +88,8 @@ type run struct {
 	chain   []LayerFilter
 	sink    Sink // nil: layers are only looked at
 
+	early bool // of a layer whose manifest is not known (Early)
+
 	watchers []Watcher
 	told     bool // the watchers know the images
 

@@ -129,9 +129,10 @@ func (t *transfer) look(head io.Reader, chain tarstream.Handler) error {
 
 // isNoFileSystem says whether a blob whose manifest has not come yet turned out
 // to be no layer. Whether that is an error, the manifest decides.
+// Early takes it for one: then the guess was wrong.
 func (t *transfer) isNoFileSystem(err error) bool {
 	var side *Error
-	return t.layer.Role == Unknown && errors.As(err, &side) && side.Side == SourceSide && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrDigest)
+	return t.layer.Role == Unknown && !t.run.early && errors.As(err, &side) && side.Side == SourceSide && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrDigest)
 }
 
 // orAsItCame sends a blob that could not be recoded, because it is none, as it

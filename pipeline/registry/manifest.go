@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -93,9 +94,11 @@ func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, repository
 	if err := h.checkParts(r.Context(), repository, m); err != nil {
 		return err
 	}
-	if err := h.b.Manifests.Put(r.Context(), repository, m, tags); err != nil {
+	extra := http.Header{}
+	if err := h.b.Manifests.Put(withHeader(r.Context(), extra), repository, m, tags); err != nil {
 		return err
 	}
+	maps.Copy(w.Header(), extra)
 	if m.Subject != nil && h.b.Referrers != nil {
 		w.Header().Set("OCI-Subject", m.Subject.Digest.String())
 	}

@@ -123,6 +123,9 @@ func (s *Sink) MayMount(l pipeline.Layer) bool {
 
 // holds says whether the repository has a blob.
 func (s *Sink) holds(ctx context.Context, d digest.Digest) (bool, error) {
+	if d == "" { // it still arrives (pipeline.Early)
+		return false, nil
+	}
 	if err := d.Validate(); err != nil {
 		return false, err
 	}
