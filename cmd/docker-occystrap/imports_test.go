@@ -54,6 +54,7 @@ var strangers = map[string][]string{
 	"github.com/spf13/cobra":                      {"cli-plugin"},
 	"github.com/vbauerster/mpb":                   {"cli-plugin"},
 	"github.com/pelletier/go-toml":                {"cli-plugin", "sidecar"},
+	"github.com/prometheus":                       {"sidecar"},
 	"github.com/docker/docker-credential-helpers": {"pipeline/credential", "plugin/credential"},
 }
 
