@@ -21,9 +21,9 @@ func (h *Handler) blob(w http.ResponseWriter, r *http.Request, t target) error {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		return h.readBlob(w, r, t.repository, d)
+		return h.readBlob(w, r, t.Repository, d)
 	case http.MethodDelete:
-		if err := h.b.Blobs.Delete(r.Context(), t.repository, d); err != nil {
+		if err := h.b.Blobs.Delete(r.Context(), t.Repository, d); err != nil {
 			return err
 		}
 		w.WriteHeader(http.StatusAccepted)

@@ -74,8 +74,8 @@ func (e *Error) status() int {
 	}
 }
 
-// write answers with the error.
-func (e *Error) write(w http.ResponseWriter) {
+// Answer answers a request with the error.
+func (e *Error) Answer(w http.ResponseWriter) {
 	type item struct {
 		Code    Code   `json:"code"`
 		Message string `json:"message,omitempty"`

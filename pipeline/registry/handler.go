@@ -48,33 +48,55 @@ func New(b Backend, o Options) *Handler {
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, err := ParsePath(r.URL)
+	if err != nil {
+		Headers(w)
+		h.fail(w, r, err, unknownAt(p.Endpoint))
+		h.rest(w)
+		return
+	}
+	h.ServePath(w, r, p, As{})
+}
+
+// ServePath answers a request whose path was read already, for the repository
+// that the path names here; the client may call it otherwise.
+func (h *Handler) ServePath(w http.ResponseWriter, r *http.Request, p Path, as As) {
+	Headers(w)
+	if as.Name == "" {
+		as.Name = p.Repository
+	}
+	if err := h.serve(w, r, target{p, as}); err != nil {
+		h.fail(w, r, err, unknownAt(p.Endpoint))
+	}
+	h.rest(w)
+}
+
+// rest sees to what is left of a body, which the server reads: a client that sends
+// it slowly must not hold the connection.
+func (h *Handler) rest(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.o.Stall)) // not all connections have deadlines
+}
+
+// Headers sets what every answer of a registry has; errors that are answered before a
+// Handler is asked, too.
+func Headers(w http.ResponseWriter) {
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	t, err := route(r.URL)
-	if err == nil {
-		err = h.serve(w, r, t)
-	}
-	if err != nil {
-		h.fail(w, r, err, unknownAt(t.end))
-	}
-	// What is left of a body is read by the server; a client that sends it
-	// slowly must not hold the connection.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.o.Stall)) // not all connections have deadlines
 }
 
 // serve does what a request asks for. An error means that nothing was answered.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, t target) error {
-	switch t.end {
-	case endBlob:
+	switch t.Endpoint {
+	case EndBlob:
 		return h.blob(w, r, t)
-	case endUploads:
+	case EndUploads:
 		if r.Method != http.MethodPost {
 			return notAllowed(w, http.MethodPost)
 		}
 		return h.startUpload(w, r, t)
-	case endUpload:
+	case EndUpload:
 		return h.upload(w, r, t)
-	case endManifest:
+	case EndManifest:
 		return h.manifest(w, r, t)
 	default:
 		return h.list(w, r, t)
@@ -86,10 +108,10 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, t target) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return notAllowed(w, http.MethodGet, http.MethodHead)
 	}
-	switch t.end {
-	case endTags:
+	switch t.Endpoint {
+	case EndTags:
 		return h.listTags(w, r, t)
-	case endReferrers:
+	case EndReferrers:
 		return h.listReferrers(w, r, t)
 	default:
 		return h.json(w, r, "application/json", struct{}{})
@@ -102,7 +124,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error, unknow
 	if answer.status() >= http.StatusInternalServerError {
 		h.tell(r, err)
 	}
-	answer.write(w)
+	answer.Answer(w)
 }
 
 // tell reports an error, unless the client itself went away.
@@ -113,13 +135,13 @@ func (h *Handler) tell(r *http.Request, err error) {
 }
 
 // unknownAt is the code for what is not there.
-func unknownAt(e endpoint) Code {
+func unknownAt(e Endpoint) Code {
 	switch e {
-	case endBlob:
+	case EndBlob:
 		return BlobUnknown
-	case endUpload:
+	case EndUpload:
 		return BlobUploadUnknown
-	case endManifest:
+	case EndManifest:
 		return ManifestUnknown
 	default:
 		return NameUnknown

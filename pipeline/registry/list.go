@@ -38,14 +38,14 @@ func (h *Handler) listTags(w http.ResponseWriter, r *http.Request, t target) err
 			return err
 		}
 	}
-	tags, err := h.b.Tags.List(r.Context(), t.repository, last, n+1)
+	tags, err := h.b.Tags.List(r.Context(), t.Repository, last, n+1)
 	if err != nil {
 		return err
 	}
 	if len(tags) > n {
 		tags = tags[:n]
 		if n > 0 {
-			next(w, "/v2/"+t.repository+"/tags/list", url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}})
+			next(w, t.address("tags/list", url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}))
 		}
 	}
 	if tags == nil {
@@ -54,13 +54,13 @@ func (h *Handler) listTags(w http.ResponseWriter, r *http.Request, t target) err
 	return h.json(w, r, "application/json", struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
-	}{t.repository, tags})
+	}{t.as.Name, tags})
 }
 
-// next leads to the next page (RFC 8288). The path is made of what was checked, so
+// next leads to the next page (RFC 8288). The address is made of what was checked, so
 // that nothing in it needs to be escaped.
-func next(w http.ResponseWriter, path string, q url.Values) {
-	w.Header().Set("Link", "<"+path+"?"+q.Encode()+`>; rel="next"`)
+func next(w http.ResponseWriter, address string) {
+	w.Header().Set("Link", "<"+address+`>; rel="next"`)
 }
 
 // listReferrers answers for /v2/NAME/referrers/DIGEST.
@@ -72,7 +72,7 @@ func (h *Handler) listReferrers(w http.ResponseWriter, r *http.Request, t target
 	if err != nil {
 		return err
 	}
-	list, err := h.b.Referrers.List(r.Context(), t.repository, subject)
+	list, err := h.b.Referrers.List(r.Context(), t.Repository, subject)
 	if err != nil && !isMissing(err) { // "MUST NOT return a 404"
 		return err
 	}
@@ -95,7 +95,7 @@ func (h *Handler) listReferrers(w http.ResponseWriter, r *http.Request, t target
 		if kind != "" {
 			more.Set("artifactType", kind)
 		}
-		next(w, "/v2/"+t.repository+"/referrers/"+subject.String(), more)
+		next(w, t.address("referrers/"+subject.String(), more))
 	}
 	return h.json(w, r, ocispec.MediaTypeImageIndex, ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: page,

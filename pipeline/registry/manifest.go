@@ -23,14 +23,14 @@ func (h *Handler) manifest(w http.ResponseWriter, r *http.Request, t target) err
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		return h.readManifest(w, r, t.repository, ref)
+		return h.readManifest(w, r, t.Repository, ref)
 	case http.MethodPut:
-		return h.putManifest(w, r, t.repository, ref)
+		return h.putManifest(w, r, t, ref)
 	case http.MethodDelete:
 		if ref.Tag != "" {
-			err = h.b.Tags.Delete(r.Context(), t.repository, ref.Tag)
+			err = h.b.Tags.Delete(r.Context(), t.Repository, ref.Tag)
 		} else {
-			err = h.b.Manifests.Delete(r.Context(), t.repository, ref.Digest)
+			err = h.b.Manifests.Delete(r.Context(), t.Repository, ref.Digest)
 		}
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func (h *Handler) readManifest(w http.ResponseWriter, r *http.Request, repositor
 }
 
 // putManifest stores a manifest whose digest is right and whose parts are there.
-func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, repository string, ref Ref) error {
+func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, t target, ref Ref) error {
 	if h.b.Uploads == nil {
 		return &Error{Code: Unsupported, Message: "nothing can be pushed here"}
 	}
@@ -91,11 +91,11 @@ func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, repository
 	if err != nil {
 		return &Error{Code: ManifestInvalid, Message: "the manifest is not valid: " + err.Error()}
 	}
-	if err := h.checkParts(r.Context(), repository, m); err != nil {
+	if err := h.checkParts(r.Context(), t.Repository, m); err != nil {
 		return err
 	}
 	extra := http.Header{}
-	if err := h.b.Manifests.Put(withHeader(r.Context(), extra), repository, m, tags); err != nil {
+	if err := h.b.Manifests.Put(withHeader(r.Context(), extra), t.Repository, m, tags); err != nil {
 		return err
 	}
 	maps.Copy(w.Header(), extra)
@@ -107,7 +107,7 @@ func (h *Handler) putManifest(w http.ResponseWriter, r *http.Request, repository
 			w.Header().Add("OCI-Tag", tag)
 		}
 	}
-	w.Header().Set("Location", "/v2/"+repository+"/manifests/"+m.Desc.Digest.String())
+	w.Header().Set("Location", t.address("manifests/"+m.Desc.Digest.String(), nil))
 	w.Header().Set("Docker-Content-Digest", m.Desc.Digest.String())
 	w.WriteHeader(http.StatusCreated)
 	return nil

@@ -3,6 +3,7 @@ package registry
 import (
 	_ "crypto/sha256" // go-digest finds hash functions by their registration
 	_ "crypto/sha512"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -21,37 +22,71 @@ var (
 	uploadPattern     = regexp.MustCompile(`^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 )
 
-// endpoint is a kind of path.
-type endpoint int
+// An Endpoint is a kind of path (specification, "Endpoints").
+type Endpoint int
 
+// The endpoints. EndBase is /v2/ itself.
 const (
-	endBase endpoint = iota
-	endBlob
-	endUploads
-	endUpload
-	endManifest
-	endTags
-	endReferrers
+	EndBase Endpoint = iota
+	EndBlob
+	EndUploads
+	EndUpload
+	EndManifest
+	EndTags
+	EndReferrers
 )
 
-// A target is what a request's path names. Names are valid; ref is the last
-// part of the path, as it came.
-type target struct {
-	end        endpoint
-	repository string
-	ref        string
+// String is a word for logs and metrics.
+func (e Endpoint) String() string {
+	return [...]string{"base", "blob", "uploads", "upload", "manifest", "tags", "referrers"}[e]
 }
 
-// route reads a path from its end, since parts of a repository's name may be
-// called "blobs" or "manifests" too.
-func route(u *url.URL) (t target, err error) {
+// A Path is what a request's path names. The repository is valid; Ref is the
+// last part of the path, as it came.
+type Path struct {
+	Endpoint   Endpoint
+	Repository string
+	Ref        string
+}
+
+// A target is a Path for one backend: Repository is the backend's name, as the
+// client's, and what addresses that are given to the client need.
+type target struct {
+	Path
+	as As
+}
+
+// As is what a client calls a repository that the backend calls otherwise. Addresses in
+// answers are the client's.
+type As struct {
+	// Name is the repository in the client's paths.
+	Name string
+	// Query belongs to each address besides: a mirror's ns.
+	Query url.Values
+}
+
+// address is where a client finds something of the repository.
+func (t target) address(rest string, query url.Values) string {
+	q := url.Values{}
+	maps.Copy(q, t.as.Query)
+	maps.Copy(q, query)
+	at := "/v2/" + t.as.Name + "/" + rest
+	if len(q) > 0 {
+		at += "?" + q.Encode()
+	}
+	return at
+}
+
+// ParsePath reads a path from its end, since parts of a repository's name may be
+// called "blobs" or "manifests" too. Errors are *Error.
+func ParsePath(u *url.URL) (t Path, err error) {
 	nowhere := &Error{Code: NameUnknown, Message: "the path is none of the distribution API"}
 	rest, ok := strings.CutPrefix(u.Path, "/v2")
 	switch {
 	case !ok:
 		return t, nowhere
 	case rest == "" || rest == "/":
-		return target{}, nil
+		return Path{}, nil
 	case strings.Contains(strings.ToLower(u.RawPath), "%2f"):
 		return t, &Error{Code: NameInvalid, Message: "a path must not have an encoded slash"}
 	}
@@ -64,47 +99,49 @@ func route(u *url.URL) (t target, err error) {
 	kind, last := parts[n-2], parts[n-1]
 	switch {
 	case kind == "blobs" && last == "uploads":
-		t.end = endUploads
+		t.Endpoint = EndUploads
 	case kind == "blobs":
-		t.end = endBlob
+		t.Endpoint = EndBlob
 	case kind == "manifests":
-		t.end = endManifest
+		t.Endpoint = EndManifest
 	case kind == "tags" && last == "list":
-		t.end = endTags
+		t.Endpoint = EndTags
 	case kind == "referrers":
-		t.end = endReferrers
+		t.Endpoint = EndReferrers
 	case kind == "uploads" && n > 4 && parts[n-3] == "blobs":
-		name, t.end = parts[1:n-3], endUpload
+		name, t.Endpoint = parts[1:n-3], EndUpload
 		if last == "" {
-			t.end = endUploads
+			t.Endpoint = EndUploads
 		}
 	default:
 		return t, nowhere
 	}
-	t.repository, t.ref = strings.Join(name, "/"), last
-	if !validRepository(t.repository) {
+	t.Repository, t.Ref = strings.Join(name, "/"), last
+	if !ValidRepository(t.Repository) {
 		return t, &Error{Code: NameInvalid, Message: "a repository's name is lower-case letters and digits, separated by '/', '.', '_' or '-'"}
 	}
 	return t, nil
 }
 
-func validRepository(name string) bool {
+// ValidRepository says whether a name is one of the specification's grammar, and
+// not longer than clients take.
+func ValidRepository(name string) bool {
 	return len(name) <= maxRepository && repositoryPattern.MatchString(name)
 }
 
 // digest reads the last part of the path.
-func (t target) digest() (digest.Digest, error) { return parseDigest(t.ref) }
+func (t Path) digest() (digest.Digest, error) { return parseDigest(t.Ref) }
 
 // manifest reads the last part of the path as a tag or a digest.
-func (t target) manifest() (Ref, error) {
-	if strings.Contains(t.ref, ":") {
+func (t Path) manifest() (Ref, error) {
+	if strings.Contains(t.Ref, ":") {
 		d, err := t.digest()
 		return Ref{Digest: d}, err
 	}
-	if err := checkTag(t.ref); err != nil {
+	if err := checkTag(t.Ref); err != nil {
 		return Ref{}, err
 	}
-	return Ref{Tag: t.ref}, nil
+	return Ref{Tag: t.Ref}, nil
 }
 
 func checkTag(tag string) error {

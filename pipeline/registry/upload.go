@@ -30,12 +30,12 @@ func (h *Handler) startUpload(w http.ResponseWriter, r *http.Request, t target) 
 		if err != nil {
 			return err
 		}
-		mounted, err := h.mount(r.Context(), t.repository, q.Get("from"), d)
+		mounted, err := h.mount(r.Context(), t.Repository, q.Get("from"), d)
 		if err != nil {
 			return err
 		}
 		if mounted {
-			created(w, t.repository, d)
+			created(w, t, d)
 			return nil
 		}
 	}
@@ -50,28 +50,28 @@ func (h *Handler) startUpload(w http.ResponseWriter, r *http.Request, t target) 
 		}
 	}
 	id := newID()
-	up, err := h.b.Uploads.Begin(r.Context(), t.repository, id)
+	up, err := h.b.Uploads.Begin(r.Context(), t.Repository, id)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
 	if want == "" {
-		progress(w, t.repository, id, algorithm, 0)
+		progress(w, t.upload(id), algorithm, 0)
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
 	s := h.sessions.take(id, want.Algorithm()) // nobody else knows the name
 	defer h.sessions.forget(id)
 	if err := h.receive(w, r, up, s, -1); err != nil {
-		return errors.Join(err, h.b.Uploads.Cancel(context.WithoutCancel(r.Context()), t.repository, id))
+		return errors.Join(err, h.b.Uploads.Cancel(context.WithoutCancel(r.Context()), t.Repository, id))
 	}
-	return h.commit(w, r, target{repository: t.repository, ref: id}, up, s, want)
+	return h.commit(w, r, t.upload(id), up, s, want)
 }
 
 // mount says whether a blob of another repository is now in this one. What is
 // refused there is uploaded instead, as the specification has it.
 func (h *Handler) mount(ctx context.Context, repository, from string, d digest.Digest) (bool, error) {
-	if from != "" && !validRepository(from) {
+	if from != "" && !ValidRepository(from) {
 		return false, nil
 	}
 	err := h.b.Blobs.Mount(ctx, repository, from, d)
@@ -89,7 +89,7 @@ func (h *Handler) upload(w http.ResponseWriter, r *http.Request, t target) error
 	}
 	algorithm, err := algorithmOf(r.URL.Query())
 	switch {
-	case !uploadPattern.MatchString(t.ref):
+	case !uploadPattern.MatchString(t.Ref):
 		return &Error{Code: BlobUploadUnknown, Message: unknownMessage(BlobUploadUnknown)}
 	case err != nil:
 		return err
@@ -100,10 +100,10 @@ func (h *Handler) upload(w http.ResponseWriter, r *http.Request, t target) error
 	case http.MethodPatch, http.MethodPut:
 		return h.appendUpload(w, r, t, algorithm)
 	case http.MethodDelete:
-		if err := h.b.Uploads.Cancel(r.Context(), t.repository, t.ref); err != nil {
+		if err := h.b.Uploads.Cancel(r.Context(), t.Repository, t.Ref); err != nil {
 			return err
 		}
-		h.sessions.forget(t.ref)
+		h.sessions.forget(t.Ref)
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	default:
@@ -112,12 +112,12 @@ func (h *Handler) upload(w http.ResponseWriter, r *http.Request, t target) error
 }
 
 func (h *Handler) uploadStatus(w http.ResponseWriter, r *http.Request, t target, a digest.Algorithm) error {
-	up, err := h.b.Uploads.Resume(r.Context(), t.repository, t.ref)
+	up, err := h.b.Uploads.Resume(r.Context(), t.Repository, t.Ref)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
-	progress(w, t.repository, t.ref, a, up.Size())
+	progress(w, t, a, up.Size())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -132,29 +132,29 @@ func (h *Handler) appendUpload(w http.ResponseWriter, r *http.Request, t target,
 		}
 		want, a = d, d.Algorithm()
 	}
-	s := h.sessions.take(t.ref, a) // first: a backend may look at the size but once
+	s := h.sessions.take(t.Ref, a) // first: a backend may look at the size but once
 	if s == nil {
 		return &Error{Code: BlobUploadInvalid, Status: http.StatusConflict, Message: "another request is writing to this upload"}
 	}
-	defer h.sessions.release(t.ref, s)
-	up, err := h.b.Uploads.Resume(r.Context(), t.repository, t.ref)
+	defer h.sessions.release(t.Ref, s)
+	up, err := h.b.Uploads.Resume(r.Context(), t.Repository, t.Ref)
 	if err != nil {
 		return err
 	}
 	defer up.Close()
 	length, err := chunk(r, up.Size())
 	if err != nil {
-		progress(w, t.repository, t.ref, a, up.Size())
+		progress(w, t, a, up.Size())
 		return err
 	}
 	if err := h.receive(w, r, up, s, length); err != nil {
-		progress(w, t.repository, t.ref, a, up.Size())
+		progress(w, t, a, up.Size())
 		return err
 	}
 	if want != "" {
 		return h.commit(w, r, t, up, s, want)
 	}
-	progress(w, t.repository, t.ref, a, up.Size())
+	progress(w, t, a, up.Size())
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -182,15 +182,15 @@ func (h *Handler) commit(w http.ResponseWriter, r *http.Request, t target, up Up
 		return err
 	}
 	if got != want {
-		h.sessions.forget(t.ref)
+		h.sessions.forget(t.Ref)
 		return errors.Join(badDigest(fmt.Sprintf("the bytes have the digest %s, not %s", got, want)),
-			h.b.Uploads.Cancel(context.WithoutCancel(r.Context()), t.repository, t.ref))
+			h.b.Uploads.Cancel(context.WithoutCancel(r.Context()), t.Repository, t.Ref))
 	}
 	if err := up.Commit(r.Context(), want); err != nil {
 		return err
 	}
-	h.sessions.forget(t.ref)
-	created(w, t.repository, want)
+	h.sessions.forget(t.Ref)
+	created(w, t, want)
 	return nil
 }
 
@@ -225,21 +225,27 @@ func algorithmOf(q url.Values) (digest.Algorithm, error) {
 	return digest.Canonical, nil
 }
 
+// upload is an upload of the target's repository.
+func (t target) upload(id string) target {
+	t.Endpoint, t.Ref = EndUpload, id
+	return t
+}
+
 // progress sets the headers that tell a client where it is. The range of an
 // upload without bytes is written like that of one byte, as every registry does.
-func progress(w http.ResponseWriter, repository, id string, a digest.Algorithm, size int64) {
-	location := "/v2/" + repository + "/blobs/uploads/" + id
+func progress(w http.ResponseWriter, t target, a digest.Algorithm, size int64) {
+	q := url.Values{}
 	if a != digest.Canonical {
-		location += "?" + algorithmParam + "=" + a.String()
+		q.Set(algorithmParam, a.String())
 	}
-	w.Header().Set("Location", location)
+	w.Header().Set("Location", t.address("blobs/uploads/"+t.Ref, q))
 	w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
-	w.Header().Set("Docker-Upload-UUID", id)
+	w.Header().Set("Docker-Upload-UUID", t.Ref)
 }
 
 // created answers that a blob is there.
-func created(w http.ResponseWriter, repository string, d digest.Digest) {
-	w.Header().Set("Location", "/v2/"+repository+"/blobs/"+d.String())
+func created(w http.ResponseWriter, t target, d digest.Digest) {
+	w.Header().Set("Location", t.address("blobs/"+d.String(), nil))
 	w.Header().Set("Docker-Content-Digest", d.String())
 	w.WriteHeader(http.StatusCreated)
 }
