@@ -44,6 +44,17 @@ func on(s Side, err error) error {
 	return &Error{Side: s, Err: err}
 }
 
+// A RefusedError is a filter's judgement that an image must not go on. Its message is
+// one sentence that tells why.
+type RefusedError struct{ message string }
+
+func (e *RefusedError) Error() string { return e.message }
+
+// Refused returns a RefusedError with a formatted message.
+func Refused(format string, args ...any) error {
+	return &RefusedError{message: fmt.Sprintf(format, args...)}
+}
+
 // A UsageError is a mistake in what the user wrote: a URI, a filter, an option.
 // Its message names the mistake and the remedy in one sentence.
 type UsageError struct{ message, option string }

@@ -116,7 +116,7 @@ func (d *deny) Images(images []pipeline.ImageLayers) error {
 		}
 		d.names[image.Manifest.Digest] = name
 		if i := slices.IndexFunc(image.Layers, unjudged); i >= 0 && d.judgesFiles() {
-			return fmt.Errorf("deny refuses %s: its layer %s is kept elsewhere by its URLs, so nobody looks into it (bring it along with --foreign=fetch, or leave it out with --foreign=skip)",
+			return pipeline.Refused("deny refuses %s: its layer %s is kept elsewhere by its URLs, so nobody looks into it (bring it along with --foreign=fetch, or leave it out with --foreign=skip)",
 				name, image.Layers[i].Blob.Digest)
 		}
 	}
@@ -153,5 +153,5 @@ func (b *broken) err(what string) error {
 	if b.more > 0 {
 		s += fmt.Sprintf("; and %d more", b.more)
 	}
-	return fmt.Errorf("deny refuses %s: %s", what, s)
+	return pipeline.Refused("deny refuses %s: %s", what, s)
 }
