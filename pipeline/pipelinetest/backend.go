@@ -20,19 +20,21 @@ import (
 func TestBackend(t *testing.T, fresh func(t *testing.T) registry.Backend) { //nolint:tparallel // the test that calls it says so
 	t.Helper()
 	for name, rule := range map[string]func(*backend){
-		"BlobIsSeenAfterCommitOnly":              (*backend).blobAfterCommit,
-		"EmptyBlobIsABlob":                       (*backend).emptyBlob,
-		"UploadGoesOnWhereItEnded":               (*backend).uploadGoesOn,
-		"UploadBelongsToItsRepository":           (*backend).uploadOfRepository,
-		"CancelledUploadIsGone":                  (*backend).cancelled,
-		"BlobIsReadFromAnyOffset":                (*backend).offsets,
-		"BlobBelongsToItsRepositoryUntilMounted": (*backend).mounts,
-		"DeletedBlobIsGoneFromOneRepository":     (*backend).deletesBlob,
-		"ManifestIsFoundByTagAndDigest":          (*backend).manifests,
-		"TagMovesAndGoes":                        (*backend).tags,
-		"TagsAreListedInOrder":                   (*backend).tagList,
-		"ReferrersAreThoseOfTheirRepository":     (*backend).referrers,
-		"UploadsAtOnceDoNotMix":                  (*backend).atOnce,
+		"BlobIsSeenAfterCommitOnly":                (*backend).blobAfterCommit,
+		"EmptyBlobIsABlob":                         (*backend).emptyBlob,
+		"UploadGoesOnWhereItEnded":                 (*backend).uploadGoesOn,
+		"UploadBelongsToItsRepository":             (*backend).uploadOfRepository,
+		"CancelledUploadIsGone":                    (*backend).cancelled,
+		"BlobIsReadFromAnyOffset":                  (*backend).offsets,
+		"BlobBelongsToItsRepositoryUntilMounted":   (*backend).mounts,
+		"DeletedBlobIsGoneFromOneRepository":       (*backend).deletesBlob,
+		"ManifestIsFoundByTagAndDigest":            (*backend).manifests,
+		"TagMovesAndGoes":                          (*backend).tags,
+		"TagsAreListedInOrder":                     (*backend).tagList,
+		"ReferrersAreThoseOfTheirRepository":       (*backend).referrers,
+		"UploadsAtOnceDoNotMix":                    (*backend).atOnce,
+		"BlobsAreServedAsTheSpecificationSays":     (*backend).servesBlobs,
+		"ManifestsAreServedAsTheSpecificationSays": (*backend).servesShapes,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -115,5 +115,5 @@ func (s *Sink) blob(ctx context.Context, d digest.Digest, raw []byte) error {
 	if _, err = bytes.NewReader(raw).WriteTo(w); err == nil {
 		err = w.Commit(ctx, ocispec.Descriptor{Digest: d, Size: int64(len(raw))}, "")
 	}
-	return errors.Join(err, w.Close())
+	return errors.Join(err, w.Close()) //nolint:contextcheck // it has the one of begin
 }
