@@ -118,16 +118,19 @@ func (b *backend) servesShapes() {
 	s := b.served()
 	for _, a := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
 		for name, fill := range shapes {
+			if name == "large" && a != digest.SHA256 {
+				continue // once is enough: it is slow
+			}
 			sh := &shape{backend: b, a: a}
 			fill(sh)
 			tag := strings.ReplaceAll(name, " ", "-")
 			for _, d := range sh.blobs {
 				ways["post and put"](s, d.Data, d.Digest, http.StatusCreated)
 			}
-			for _, d := range sh.manifests {
+			last := sh.manifests[len(sh.manifests)-1]
+			for _, d := range sh.manifests[:len(sh.manifests)-1] {
 				s.put(d, d.Digest.String(), "")
 			}
-			last := sh.manifests[len(sh.manifests)-1]
 			s.put(last, last.Digest.String()+"?tag="+tag, sh.subject)
 			s.listed(sh, last)
 			s.read(sh, tag)
