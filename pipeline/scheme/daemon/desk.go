@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/moby/moby/api/pkg/authconfig"
 	registrytypes "github.com/moby/moby/api/types/registry"
+
+	"github.com/occystrap/occystrap/pipeline/registry"
 )
 
 // A desk is where a daemon of this machine talks to us as to a registry: plain
@@ -69,7 +70,7 @@ func openDesk(ctx context.Context, at string) (*desk, error) {
 	}
 	go func() {
 		defer close(d.served)
-		_ = d.server.Serve(plainListener{l}) // ends with Close
+		_ = d.server.Serve(registry.Plain(l)) // ends with Close
 	}()
 	return d, nil
 }
@@ -176,49 +177,4 @@ func (d *desk) Close() error {
 	<-d.served
 	d.active.Wait()
 	return err
-}
-
-// plainListener answers who speaks TLS at once that we do not: daemons try it
-// first, fall back to HTTP when they see this answer, and would wait for ours
-// otherwise.
-type plainListener struct{ net.Listener }
-
-func (l plainListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &plainConn{Conn: c}, nil
-}
-
-type plainConn struct {
-	net.Conn
-	known bool
-}
-
-// ReadFrom lets the kernel send files.
-func (c *plainConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
-
-const (
-	// handshake is the first byte of TLS (RFC 8446, 5.1).
-	handshake = 0x16
-	noTLS     = "HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks HTTP.\n"
-)
-
-func (c *plainConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.known || n == 0 {
-		return n, err
-	}
-	if c.known = true; p[0] != handshake {
-		return n, err
-	}
-	_, err = io.WriteString(c.Conn, noTLS)
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		// Closed with bytes unread, the connection would be reset, and the answer
-		// lost with it.
-		err = errors.Join(err, tcp.CloseWrite(), tcp.SetReadDeadline(time.Now().Add(time.Second)))
-		_, _ = io.CopyN(io.Discard, tcp, headerSize)
-	}
-	return 0, errors.Join(err, io.EOF)
 }
