@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -277,6 +278,9 @@ type guest struct {
 
 // NetConn is the connection itself.
 func (c *guest) NetConn() net.Conn { return c.Conn }
+
+// ReadFrom lets the kernel send files.
+func (c *guest) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 // Close closes the connection.
 func (c *guest) Close() error {

@@ -26,28 +26,40 @@ type socket struct {
 // listen returns the listeners that systemd passed under a name
 // (FileDescriptorName=), or else one on s. activated says which.
 func listen(ctx context.Context, name string, s socket) (ls []net.Listener, activated bool, err error) {
-	passed, err := activation.ListenersWithNames()
+	ls, activated, err = passed(name, s.network)
+	if activated || err != nil {
+		return ls, activated, err
+	}
+	l, err := s.listen(ctx)
+	return []net.Listener{l}, false, err
+}
+
+// passed are the listeners that systemd passed under a name, of one of the kinds
+// that net.Addr tells. Others are closed: they belong to another daemon. activated
+// says whether it passed any at all.
+func passed(name string, networks ...string) (ls []net.Listener, activated bool, err error) {
+	all, err := activation.ListenersWithNames()
 	if err != nil {
 		return nil, false, fmt.Errorf("take the sockets from systemd: %w", err)
 	}
-	if len(passed) == 0 {
-		l, err := s.listen(ctx)
-		return []net.Listener{l}, false, err
+	if len(all) == 0 {
+		return nil, false, nil
 	}
-	ls = passed[name]
-	delete(passed, name)
-	for others := range maps.Values(passed) {
+	ls = all[name]
+	delete(all, name)
+	for others := range maps.Values(all) {
 		for _, l := range others {
 			err = errors.Join(err, l.Close())
 		}
 	}
 	if len(ls) == 0 {
 		return nil, true, errors.Join(fmt.Errorf("systemd passed no socket with the name %q, but %s: set FileDescriptorName=%[1]s in the socket unit",
-			name, strings.Join(slices.Sorted(maps.Keys(passed)), ", ")), err)
+			name, strings.Join(slices.Sorted(maps.Keys(all)), ", ")), err)
 	}
 	for _, l := range ls {
-		if got := l.Addr().Network(); got != s.network {
-			err = errors.Join(err, fmt.Errorf("the socket %q at %s that systemd passed is of the kind %s, and has to be %s: see the socket unit in contrib/systemd", name, l.Addr(), got, s.network))
+		if got := l.Addr().Network(); !slices.Contains(networks, got) {
+			err = errors.Join(err, fmt.Errorf("the socket %q at %s that systemd passed is of the kind %s, and has to be %s: see the socket unit in contrib/systemd",
+				name, l.Addr(), got, strings.Join(networks, " or ")))
 		}
 	}
 	return ls, true, err
