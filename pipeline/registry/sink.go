@@ -121,6 +121,9 @@ func (s *Sink) Open(ctx context.Context, blob ocispec.Descriptor) (io.ReadCloser
 
 // holds says whether the repository has a blob.
 func (s *Sink) holds(ctx context.Context, d digest.Digest) (bool, error) {
+	if d == "" { // it still arrives (pipeline.Early)
+		return false, nil
+	}
 	if err := d.Validate(); err != nil {
 		return false, fmt.Errorf("digest %q: %w", d, err)
 	}

@@ -1,0 +1,215 @@
+package push
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/sidecar/proxy/rules"
+)
+
+// maxArrived is how many uploads are remembered that have not ended, and how many blobs
+// that no manifest has asked for. Those beyond are found in staging all the same; only
+// how many bytes they had is forgotten.
+const maxArrived = 4096
+
+// arrive begins to watch an upload.
+func (p *Push) arrive(repository, id string) *arrival {
+	a := &arrival{staging: p.cfg.Staging, repository: repository, id: id, stall: p.cfg.Stall, done: make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	trim(p.arrivals)
+	p.arrivals[id] = a
+	return a
+}
+
+// trim makes room for one more where there are too many: nobody waits for those that
+// are idle.
+func trim[K comparable](m map[K]*arrival) {
+	for k, old := range m {
+		if len(m) < maxArrived {
+			return
+		}
+		if old.idle() {
+			delete(m, k)
+		}
+	}
+}
+
+// arriving finds an upload that is watched; nil for one of another process.
+func (p *Push) arriving(id string) *arrival {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.arrivals[id]
+}
+
+// whole notes that an upload has become a blob.
+func (p *Push) whole(a *arrival, d digest.Digest) {
+	a.finish(d, nil)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.arrivals, a.id)
+	trim(p.came)
+	p.came[place{a.repository, d}] = a
+}
+
+// lost notes that an upload will never be one.
+func (p *Push) lost(a *arrival, err error) {
+	a.finish("", err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.arrivals, a.id)
+}
+
+// idle says that nothing is at work on the arrival.
+func (a *arrival) idle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.done:
+		return true
+	default:
+		return !a.begun || a.claimed
+	}
+}
+
+// begin sends an upload on while it arrives, where its rule lets it. Head are its first
+// bytes.
+func (p *Push) begin(a *arrival, head []byte) {
+	rule := p.cfg.Rules.For(a.repository)
+	if !rule.Plain() && looksLikeJSON(head) {
+		return // no layer, and not for others before the filters have seen it
+	}
+	filters, err := rule.Filters()
+	if err != nil || pipeline.FitsEarly(filters, p.options(rule)) != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.begun {
+		return
+	}
+	ctx, cancel := context.WithCancel(p.work)
+	a.begun, a.cancel = true, cancel
+	p.all.Go(func() {
+		defer cancel()
+		defer close(a.done)
+		if report, err := p.goEarly(ctx, a, rule, filters); err == nil {
+			a.mu.Lock()
+			a.sent = report
+			a.mu.Unlock()
+		} else {
+			p.cfg.Events.Detail(fmt.Sprintf("%s: a blob waits for its manifest: %v", a.repository, err))
+		}
+	})
+}
+
+// goEarly waits for its turn, and sends the upload on.
+func (p *Push) goEarly(ctx context.Context, a *arrival, rule *rules.Rule, filters []pipeline.Filter) (report pipeline.LayerReport, err error) {
+	select {
+	case p.early <- struct{}{}:
+		defer func() { <-p.early }()
+	case <-ctx.Done():
+		return report, ctx.Err()
+	}
+	a.mu.Lock()
+	claimed := a.claimed
+	if !claimed {
+		a.cancel = nil // from here on it is waited for
+	}
+	a.mu.Unlock()
+	if claimed {
+		return report, context.Canceled
+	}
+	defer recovered(&err)
+	dst, err := p.cfg.Keeper.Sink(ctx, a.repository, nil)
+	if err != nil {
+		return report, err
+	}
+	defer func() { _ = dst.Close() }() // what was not committed is given up
+	l := pipeline.Layer{Open: func(ctx context.Context) (io.ReadCloser, error) { return a.follow(ctx) }}
+	return pipeline.Early(ctx, l, filters, dst, p.options(rule))
+}
+
+// recovered makes an error of a panic in a goroutine that no server guards: what comes
+// from strangers must not end the process.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("it panics: %v", r)
+	}
+}
+
+// settle waits for what is on its way of some blobs, so that the run of their manifest
+// finds it there. What has not begun leaves its place to the run. It returns how many
+// bytes came, and how many of those kept were sent.
+func (p *Push) settle(ctx context.Context, repository string, blobs []digest.Digest) (in, out int64, err error) {
+	for _, d := range blobs {
+		p.mu.Lock()
+		a := p.came[place{repository, d}]
+		p.mu.Unlock()
+		if a == nil {
+			continue
+		}
+		if err := a.settled(ctx); err != nil {
+			return in, out, err
+		}
+		a.mu.Lock()
+		in += a.blob.Size
+		if how := a.sent.How; how != "" && how != pipeline.HowHeld && how != pipeline.HowCached {
+			out += a.sent.Result.Size
+		}
+		a.mu.Unlock()
+		p.mu.Lock()
+		if p.came[place{repository, d}] == a {
+			delete(p.came, place{repository, d})
+		}
+		p.mu.Unlock()
+	}
+	return in, out, nil
+}
+
+// settled waits for what is at work on an arrival, or keeps it from beginning.
+func (a *arrival) settled(ctx context.Context) error {
+	a.mu.Lock()
+	if !a.begun || a.cancel != nil { // it has no place yet
+		a.claimed, a.begun = true, true
+		if a.cancel != nil {
+			a.cancel()
+		}
+		a.mu.Unlock()
+		return nil
+	}
+	claimed := a.claimed
+	a.mu.Unlock()
+	if claimed {
+		return nil
+	}
+	select {
+	case <-a.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// looksLikeJSON tells a config, or another document, from a layer.
+func looksLikeJSON(head []byte) bool {
+	for _, c := range head {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		case '{', '[':
+			return true
+		default:
+			return false
+		}
+	}
+	return true // nothing but space
+}
