@@ -35,7 +35,11 @@ func (h *Handler) blob(w http.ResponseWriter, r *http.Request, t target) error {
 
 // readBlob sends a blob or one range of it.
 func (h *Handler) readBlob(w http.ResponseWriter, r *http.Request, repository string, d digest.Digest) error {
-	size, err := h.b.Blobs.Stat(r.Context(), repository, d)
+	ctx := r.Context()
+	if r.Method == http.MethodGet && !unchanged(r, d) {
+		ctx = willRead(ctx)
+	}
+	size, err := h.b.Blobs.Stat(ctx, repository, d)
 	if err != nil {
 		return err
 	}
