@@ -1,0 +1,128 @@
+package proxytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
+	"github.com/occystrap/occystrap/pipeline/registry"
+)
+
+// A Registry is a registry on 127.0.0.1 that keeps all in memory, counts what is asked
+// of it, and can be broken.
+type Registry struct {
+	*Client
+	// Host is its address: "127.0.0.1:5000".
+	Host    string
+	Backend registry.Backend
+
+	handler http.Handler
+
+	mu     sync.Mutex
+	broken Fault
+	asked  map[string]int
+	tokens int    // made so far
+	token  string // the only one that counts; "" while nobody needs one
+	login  bool
+}
+
+// A Fault answers in the place of a registry; next is how it would.
+type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
+// NewRegistry starts an empty registry; the end of the test ends it.
+func NewRegistry(t testing.TB) *Registry {
+	t.Helper()
+	r := &Registry{Backend: pipelinetest.NewRegistry().Backend(), asked: map[string]int{}}
+	r.handler = registry.New(r.Backend, registry.Options{})
+	server := httptest.NewServer(r)
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	r.Client = &Client{Base: server.URL, HTTP: server.Client(), Edit: func(req *http.Request) { req.Header.Set(own, "1") }}
+	r.Host = strings.TrimPrefix(server.URL, "http://")
+	return r
+}
+
+// own marks the requests of the registry's own client, which is never refused and
+// never counted.
+const own = "X-Test-Own"
+
+// Push puts an image there, past all faults.
+func (r *Registry) Push(t testing.TB, repository string, s *pipelinetest.Store, root ocispec.Descriptor, tag string) {
+	t.Helper()
+	if err := r.Client.Push(t.Context(), repository, s, root, tag); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Break has a fault answer from now on; nil heals the registry.
+func (r *Registry) Break(f Fault) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken = f
+}
+
+// RequireToken demands a bearer token with each request, and makes those worthless
+// that were given out.
+func (r *Registry) RequireToken() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens++
+	r.login, r.token = true, fmt.Sprint("token-", r.tokens)
+}
+
+// Asked is how often the proxy made a request ("GET /v2/a/manifests/1").
+func (r *Registry) Asked(request string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked[request]
+}
+
+// AllAsked are all requests so far, by how often they came.
+func (r *Registry) AllAsked() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.asked)
+}
+
+// ServeHTTP answers, or has the fault answer.
+func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Header.Get(own) != "" {
+		r.handler.ServeHTTP(w, req)
+		return
+	}
+	r.mu.Lock()
+	r.asked[req.Method+" "+req.URL.Path]++
+	broken := r.broken
+	r.mu.Unlock()
+	if broken != nil {
+		broken(w, req, http.HandlerFunc(r.serve))
+		return
+	}
+	r.serve(w, req)
+}
+
+// serve answers who has a token.
+func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	token, login := r.token, r.login
+	r.mu.Unlock()
+	switch {
+	case req.URL.Path == "/token":
+		_ = json.NewEncoder(w).Encode(map[string]string{"token": token}) // a client that went away
+	case login && req.Header.Get("Authorization") != "Bearer "+token:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token",service="test"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	default:
+		r.handler.ServeHTTP(w, req)
+	}
+}
