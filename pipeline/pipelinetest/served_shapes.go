@@ -212,7 +212,10 @@ func (s served) remove(sh *shape, tag string) {
 		}
 	}
 	for _, d := range sh.blobs {
-		s.ask(http.StatusAccepted, http.MethodDelete, "blobs/"+d.Digest.String(), nil)
+		// Who needs a blob no more may have removed it, too.
+		if _, err := s.Blobs.Stat(s.ctx(), repoA, d.Digest); err == nil {
+			s.ask(http.StatusAccepted, http.MethodDelete, "blobs/"+d.Digest.String(), nil)
+		}
 		s.gone(d.Digest)
 	}
 }
