@@ -8,6 +8,8 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"go.etcd.io/bbolt"
@@ -19,12 +21,18 @@ import (
 type catalog struct {
 	at     uint64 // the transaction
 	spaces map[string]space
+
+	mu      sync.Mutex        // of what follows
+	reached map[subject]grant // what images were found to reach
 }
 
 // A space is a namespace.
 type space struct {
 	images map[digest.Digest]string // targets of names, and their media types
 	blobs  map[digest.Digest]bool   // those that the namespace has
+	// repositories are the names without tag and digest, each with the images
+	// under it: by tag, or by digest for a name without a tag.
+	repositories map[string]map[string]digest.Digest
 }
 
 // catalog returns what the database says now. It is read again only when it has
@@ -87,14 +95,15 @@ func readCatalog(image *os.File, namespaces []string) (read *catalog, err error)
 // readSpace reads a namespace. Names of buckets: containerd,
 // core/metadata/buckets.go, which has not changed since its version 1.
 func readSpace(tx *bbolt.Tx, name string) space {
-	s := space{images: map[digest.Digest]string{}, blobs: map[digest.Digest]bool{}}
-	each(bucket(tx, "v1", name, "images"), func(image *bbolt.Bucket, _ []byte) {
+	s := space{images: map[digest.Digest]string{}, blobs: map[digest.Digest]bool{}, repositories: map[string]map[string]digest.Digest{}}
+	each(bucket(tx, "v1", name, "images"), func(image *bbolt.Bucket, key []byte) {
 		target := image.Bucket([]byte("target"))
 		if target == nil {
 			return
 		}
 		if d := digest.Digest(target.Get([]byte("digest"))); d.Validate() == nil {
 			s.images[d] = string(target.Get([]byte("mediatype")))
+			s.name(string(key), d)
 		}
 	})
 	each(bucket(tx, "v1", name, "content", "blob"), func(_ *bbolt.Bucket, key []byte) {
@@ -103,6 +112,22 @@ func readSpace(tx *bbolt.Tx, name string) space {
 		}
 	})
 	return s
+}
+
+// name notes an image's name, as HOST/PATH:TAG, HOST/PATH@DIGEST or both.
+func (s *space) name(name string, d digest.Digest) {
+	repository, _, pinned := strings.Cut(name, "@")
+	tag := d.String()
+	if colon := strings.LastIndexByte(repository, ':'); colon > strings.LastIndexByte(repository, '/') {
+		if !pinned {
+			tag = repository[colon+1:]
+		}
+		repository = repository[:colon]
+	}
+	if s.repositories[repository] == nil {
+		s.repositories[repository] = map[string]digest.Digest{}
+	}
+	s.repositories[repository][tag] = d
 }
 
 // bucket goes down a path; nil where it ends.

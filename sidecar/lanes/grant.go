@@ -26,8 +26,9 @@ type subject struct {
 	image     digest.Digest
 }
 
-// A grant is what an image reaches of its namespace's blobs.
-type grant map[digest.Digest]struct{}
+// A grant is what an image reaches of its namespace's blobs, each with its media
+// type as its parent says.
+type grant map[digest.Digest]string
 
 // check says why a blob is not lent; nil when it is.
 func (g *grants) check(ctx context.Context, s *store, namespace string, image, blob digest.Digest) error {
@@ -68,7 +69,7 @@ func (s *store) reach(in space, image digest.Digest) (grant, error) {
 		if _, seen := reached[next.Digest]; seen || !in.blobs[next.Digest] {
 			continue
 		}
-		reached[next.Digest] = struct{}{}
+		reached[next.Digest] = next.MediaType
 		if !pipeline.IsIndex(next.MediaType) && !pipeline.IsManifest(next.MediaType) {
 			continue
 		}
