@@ -128,7 +128,7 @@ func noMatch(want []ocispec.Platform, images []ocispec.Descriptor) error {
 		have = "no image at all"
 	}
 	return fmt.Errorf("no image for %s: %w; it has %s (choose one with --platform)",
-		Platforms{Want: want}, ErrNotFound, have)
+		Platforms{Want: want}, ErrNoPlatform, have)
 }
 
 // list names the platforms of images.

@@ -80,9 +80,9 @@ func (r *run) touches() bool { return len(r.chain) > 0 || r.opts.Storing.Compres
 
 // Settled says whether Run would neither open nor send a file system layer, since
 // opts.Cache knows what it becomes and dst holds that, and how many bytes it has as
-// it comes. Of l nothing but the digest has to be known. Where l.Origin is set, dst
-// may mount what the layer became, from there alone. Without filters the sink alone
-// can say it (Plan).
+// it comes. Of l nothing but the digest has to be known. Where l.Origin is set, whoever
+// asks may have the layer, and dst may mount what it became from where it is. Without
+// filters the sink alone can say it (Plan).
 func Settled(ctx context.Context, l Layer, filters []Filter, dst Sink, opts Options) (size int64, settled bool, err error) {
 	if opts.Cache == nil {
 		return 0, false, nil
@@ -97,7 +97,7 @@ func Settled(ctx context.Context, l Layer, filters []Filter, dst Sink, opts Opti
 	if fitsEarly(filters, opts) != nil {
 		return 0, false, nil
 	}
-	opts.Cache = fromOne{opts.Cache, l.Origin}
+	opts.Cache = checked{opts.Cache, l.Origin != ""}
 	l.Role, l.DiffID, l.Origin = FileSystem, "", ""
 	t := &transfer{run: newRun(filters, dst, opts), layer: l, out: &outcome{layer: l}}
 	_, filtered, err := t.ask(ctx)
@@ -108,15 +108,16 @@ func Settled(ctx context.Context, l Layer, filters []Filter, dst Sink, opts Opti
 	return seen.Blob.Size, found != nil, err
 }
 
-// fromOne is a cache that tells of one place alone that layers could be mounted from.
-type fromOne struct {
+// checked is a cache of what was hashed here, which tells where layers could be mounted
+// from or not.
+type checked struct {
 	Cache
-	place string
+	places bool
 }
 
-func (c fromOne) Lookup(k CacheKey) (CachedLayer, bool) {
+func (c checked) Lookup(k CacheKey) (CachedLayer, bool) {
 	l, ok := c.Cache.Lookup(k)
-	if l.Place != c.place {
+	if !c.places {
 		l.Place = ""
 	}
 	return l, ok && !l.Claimed

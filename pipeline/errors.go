@@ -9,6 +9,9 @@ import (
 var (
 	// ErrNotFound: an image, manifest or blob is not there.
 	ErrNotFound = errors.New("not found")
+	// ErrNoPlatform, an ErrNotFound: there are images, for other platforms than were
+	// asked for.
+	ErrNoPlatform = fmt.Errorf("%w", ErrNotFound)
 	// ErrDigest: bytes are not those that their digest or diff ID promises.
 	ErrDigest = errors.New("digest mismatch")
 	// ErrLimit: a limit that guards against hostile input was passed.

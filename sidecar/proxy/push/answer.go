@@ -51,6 +51,8 @@ func answer(err error) error {
 		return denied
 	}
 	switch {
+	case errors.Is(err, pipeline.ErrNoPlatform):
+		return told(registry.Denied, 0, "the rule for this repository takes other platforms: ", err)
 	case side == pipeline.FilterSide:
 		return err // it may be about files of this machine
 	case side == pipeline.SourceSide && isMissing(err):
@@ -93,7 +95,7 @@ func ofSide(side pipeline.Side, err error) error {
 	var path *fs.PathError
 	var system syscall.Errno
 	switch {
-	case errors.As(err, &usage):
+	case side == pipeline.SinkSide && errors.As(err, &usage):
 		return told(registry.NameInvalid, 0, "", err)
 	case errors.As(err, &path), errors.As(err, &system):
 		return err

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,6 +71,10 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	told.Reused = max(report.Reused-told.Out, 0)
 	told.Out += report.Written
 	told.Dropped = report.Dropped
+	if errors.Is(err, pipeline.ErrNoPlatform) && len(tags) == 0 {
+		told.Dropped = append(told.Dropped, "an image for a platform that the rule leaves out")
+		return stored, p.keepReceived(ctx, repository, m) // for its index
+	}
 	if err != nil {
 		return stored, err
 	}

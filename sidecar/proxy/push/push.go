@@ -190,8 +190,7 @@ func (p *Push) Drain(ctx context.Context) (err error) {
 func (p *Push) options(rule *rules.Rule) pipeline.Options {
 	return pipeline.Options{
 		Query: pipeline.Query{
-			Platforms: pipeline.Platforms{All: true}, Missing: pipeline.MissingFail,
-			Limits: p.cfg.Limits, Events: p.cfg.Events,
+			Missing: pipeline.MissingFail, Limits: p.cfg.Limits, Events: p.cfg.Events,
 		},
 		Parallel: p.cfg.Parallel, Retries: p.cfg.Retries, TempDir: p.cfg.TempDir,
 		Attestations: rule.Attestations, Cache: p.cfg.Cache,

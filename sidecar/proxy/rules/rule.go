@@ -42,6 +42,14 @@ func newRule(s Spec, kinds pipeline.FilterKinds) (r *Rule, err error) {
 	if err != nil {
 		return nil, err
 	}
+	opts := pipeline.Options{Attestations: r.Attestations}
+	for i, f := range filters {
+		if c, ok := f.(pipeline.Chooser); ok {
+			if err := c.Choose(&opts); err != nil {
+				return nil, fmt.Errorf("filter %q: %w", r.specs[i], err)
+			}
+		}
+	}
 	r.key = keyOf(filters, r.Attestations)
 	return r, nil
 }

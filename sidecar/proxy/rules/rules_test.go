@@ -144,6 +144,7 @@ func TestMistakesNameTheRule(t *testing.T) {
 		{rules.Spec{}, []rules.Spec{{Filters: []string{"deny:secrets=true"}}}, `rule 1 has no match`},
 		{rules.Spec{}, []rules.Spec{{Match: "a", Digest: "same"}}, `rule 1 (match = "a"): digest is "same"; it takes exact or refuse`},
 		{rules.Spec{}, []rules.Spec{{Match: "a", Filters: []string{"deny"}}}, `rule 1 (match = "a"): filter "deny": deny filter needs a rule`},
+		{rules.Spec{Filters: []string{"platforms:only=linux/arm64", "platforms:all=true"}}, nil, `filter "platforms:all=true": the images are chosen twice`},
 	} {
 		_, err := rules.New(c.all, c.specs, kinds())
 		if err == nil || !strings.Contains(err.Error(), c.want) {
