@@ -55,7 +55,7 @@ const expiryMargin = 5 * time.Second
 func newAuthorizer(c *client, keys credential.Keychain, want scope) *authorizer {
 	return &authorizer{
 		client: c, keys: keys, scope: want, turn: make(chan struct{}, 1),
-		tokens: map[scope]bearer{}, failed: map[scope]failure{}, realm: c.site.realm.Load(),
+		tokens: map[scope]bearer{}, failed: map[scope]failure{}, realm: c.realm.Load(),
 	}
 }
 
@@ -89,7 +89,7 @@ func (a *authorizer) learn(ctx context.Context, h http.Header, want scope, used 
 		}
 		a.mu.Lock()
 		a.realm, a.basic = &ch, ""
-		a.client.site.realm.Store(&ch)
+		a.client.realm.Store(&ch)
 		old := a.tokens[want]
 		a.mu.Unlock()
 		all := want.and(scope(ch.params["scope"]))

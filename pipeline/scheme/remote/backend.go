@@ -103,7 +103,9 @@ func (r *Repository) Tags(ctx context.Context, last string, n int) ([]string, er
 
 // Backend is the repository of the name that each call gets, below a host of the
 // client's and a prefix ("" or "team"), for reading: what writes is
-// errors.ErrUnsupported. Blobs are not verified, manifests are.
+// errors.ErrUnsupported. Blobs are not verified, manifests are. What Blobs.Open returns
+// has a method Size() int64, which saves who opens a blob the request of Stat: the size
+// of the whole blob in bytes, -1 if the registry does not tell.
 func (c *Client) Backend(host, prefix string) registry.Backend {
 	b := far{c, host, prefix}
 	return registry.Backend{Blobs: farBlobs{b}, Manifests: farManifests{b}, Tags: farTags{b}, Referrers: farReferrers{b}}

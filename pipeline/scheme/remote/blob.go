@@ -25,7 +25,12 @@ type blob struct {
 	restart  int64 // the offset at the last failure
 	cut      error // to be mended at the next read
 	done     error // the end, once reached
+	told     int64 // what Size tells
 }
+
+// Size is that of the whole blob in bytes, as the registry told when it was opened;
+// -1 if it did not.
+func (b *blob) Size() int64 { return b.told }
 
 // enoughProgress makes the retries count anew. A smaller number would let a
 // server that sends a byte per connection keep us for ever.

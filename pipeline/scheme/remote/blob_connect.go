@@ -47,7 +47,7 @@ func (c *client) openFrom(ctx context.Context, d digest.Digest, offset int64) (i
 	if err := b.open(); err != nil {
 		return nil, 0, err
 	}
-	return b, b.desc.Size, nil
+	return b, b.told, nil
 }
 
 // open connects for the first time.
@@ -59,6 +59,7 @@ func (b *blob) open() error {
 	if err != nil {
 		return b.client.explain(err, b.name())
 	}
+	b.told = b.desc.Size
 	return nil
 }
 

@@ -68,6 +68,12 @@ func (b *budget) note(resp *http.Response, now time.Time) {
 	}
 }
 
+func (b *budget) get() Budget {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
 // quota reads "100;w=21600" as Docker Hub writes it: a number, and seconds.
 func quota(v string) (n int, window time.Duration, ok bool) {
 	number, params, _ := strings.Cut(v, ";")
@@ -90,9 +96,7 @@ func (c *client) heldBack(now time.Time) error {
 	if !c.holds {
 		return nil
 	}
-	c.budget.mu.Lock()
-	wait := c.budget.now.Until.Sub(now)
-	c.budget.mu.Unlock()
+	wait := c.budget.get().Until.Sub(now)
 	if wait <= 0 {
 		return nil
 	}

@@ -143,6 +143,9 @@ func (c *client) once(ctx context.Context, q call) (*http.Response, error) {
 		}
 		refusal := statusError(resp)
 		discard(resp)
+		if refusal.Status == http.StatusTooManyRequests && c.holds && refusal.retryAfter == 0 {
+			refusal.retryAfter = max(0, time.Until(c.budget.get().Until))
+		}
 		if refusal.Status != http.StatusUnauthorized || !c.home(resp.Request.URL) || round+1 == maxAuthRounds {
 			return nil, refusal
 		}

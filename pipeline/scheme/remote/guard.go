@@ -24,6 +24,7 @@ type guard struct {
 	allow func(host string, ip netip.Addr) bool // nil: all
 	proxy func(*url.URL) (*url.URL, error)
 	next  *http.Transport
+	names *net.Resolver // nil: the system's
 }
 
 // A viaProxy in a request's context is the proxy that it goes by.
@@ -53,7 +54,7 @@ func (g *guard) proxyOf(r *http.Request) (*url.URL, error) { return g.proxy(r.UR
 
 // dial connects to an address that is allowed.
 func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTime, KeepAlive: keepAlive}
+	d := net.Dialer{Timeout: dialTime, KeepAlive: keepAlive, Resolver: g.names}
 	if g.allow != nil && ctx.Value(viaProxy{}) == nil {
 		d.ControlContext = func(_ context.Context, _, to string, _ syscall.RawConn) error {
 			at, err := netip.ParseAddrPort(to)

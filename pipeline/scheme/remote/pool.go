@@ -58,10 +58,7 @@ func (c *Client) Close() { c.transport.close() }
 
 // Budget is what a registry has told of how many requests it takes.
 func (c *Client) Budget(host string) Budget {
-	s := c.site(canonicalHost(host))
-	s.budget.mu.Lock()
-	defer s.budget.mu.Unlock()
-	return s.budget.now
+	return c.site(canonicalHost(host)).budget.get()
 }
 
 // site is what is known of a registry.
