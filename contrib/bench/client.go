@@ -75,6 +75,10 @@ func (r repository) push(ctx context.Context, from store, i image) error {
 			return fmt.Errorf("push %s: %w", d.Digest, err)
 		}
 	}
+	return r.pushManifest(ctx, i)
+}
+
+func (r repository) pushManifest(ctx context.Context, i image) error {
 	body := upload{Reader: bytes.NewReader(i.Raw), mediaType: i.Desc.MediaType, size: int64(len(i.Raw))}
 	resp, err := r.do(ctx, http.MethodPut, r.url("manifests/"+r.tag), &body, http.StatusCreated)
 	if err != nil {

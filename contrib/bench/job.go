@@ -47,6 +47,10 @@ type attempt struct {
 	// amount says what the run came to, after the check; nil where nobody asks.
 	amount func(ctx context.Context) (amounts, error)
 	leaves []string // what goes besides the trial's out
+	// servers are processes whose time is not that of others.
+	servers []int
+	// end stops what runs for this attempt, however it went; nil where nothing does.
+	end func() error
 }
 
 // A series is what came of a contender in a job.
@@ -143,7 +147,7 @@ func (r *runner) roundsOf(j job) int {
 // try is one run with what comes before and after it. Its output has a name that
 // no other run has, and goes when it was checked: outputs that stay fill the page
 // cache, and then whoever writes next pays for making room.
-func (r *runner) try(ctx context.Context, c contender, settle, keeps, disk bool) (sample, error) {
+func (r *runner) try(ctx context.Context, c contender, settle, keeps, disk bool) (s sample, err error) {
 	r.trials++
 	if err := os.MkdirAll(r.dir, 0o750); err != nil {
 		return sample{}, err
@@ -151,13 +155,18 @@ func (r *runner) try(ctx context.Context, c contender, settle, keeps, disk bool)
 	t := trial{name: fmt.Sprintf("out-%d", r.trials)}
 	t.out = filepath.Join(r.dir, t.name)
 	a, err := c.start(ctx, t)
+	if a.end != nil {
+		defer func() { err = errors.Join(err, a.end()) }()
+	}
 	if err != nil {
 		return sample{}, err
 	}
 	if settle {
 		r.meter.settle(ctx)
 	}
-	s, err := r.measure(ctx, a.command, disk)
+	m := r.meter
+	m.servers = slices.Concat(m.servers, a.servers)
+	s, err = r.measure(ctx, m, a.command, disk)
 	if err != nil {
 		return s, err
 	}
@@ -189,12 +198,12 @@ func removeAll(paths []string) error {
 }
 
 // measure runs the command; with disk, the disk is watched too.
-func (r *runner) measure(ctx context.Context, c command, disk bool) (sample, error) {
+func (r *runner) measure(ctx context.Context, m meter, c command, disk bool) (sample, error) {
 	if !disk {
-		return r.meter.measure(ctx, c)
+		return m.measure(ctx, c)
 	}
 	most := watchDisk(r.dir)
-	s, err := r.meter.measure(ctx, c)
+	s, err := m.measure(ctx, c)
 	s.Disk = most()
 	return s, err
 }

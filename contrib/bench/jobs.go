@@ -62,7 +62,7 @@ func (b *bench) jobs() []job {
 		b.transcodeJob(),
 		b.parallelJob(),
 	}
-	return slices.Concat(all, b.archiveJobs(), b.daemonJobs(), b.lanesOut(), b.lanesIn())
+	return slices.Concat(all, b.archiveJobs(), b.daemonJobs(), b.lanesOut(), b.lanesIn(), b.proxyJobs())
 }
 
 // startUp is the shortest that each program does.

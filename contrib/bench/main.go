@@ -47,13 +47,15 @@ func main() {
 	}
 }
 
+// peers are what this program is, where its first argument says so.
+var peers = map[string]func(ctx context.Context, args []string) error{
+	inflateName: inflateMain, walkName: walkMain, drainName: drainMain, sendName: sendMain, headsName: headsMain, firstName: firstMain,
+}
+
 // start is a peer that is no program of its own, or the benchmark.
 func start(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == inflateName {
-		return inflateMain(ctx, args[1:])
-	}
-	if len(args) > 0 && args[0] == walkName {
-		return walkMain(ctx, args[1:])
+	if len(args) > 0 && peers[args[0]] != nil {
+		return peers[args[0]](ctx, args[1:])
 	}
 	o, err := parseOptions(args)
 	if err != nil {

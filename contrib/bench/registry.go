@@ -40,23 +40,32 @@ func startRegistry(ctx context.Context, program, dir string) (*registry, error) 
 	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
+	r, err := launch(ctx, host, program, "serve", config)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.answers(ctx); err != nil {
+		return nil, errors.Join(err, r.stop())
+	}
+	return r, nil
+}
+
+// launch starts a program that answers at host, once it is up. The caller stops it.
+func launch(ctx context.Context, host string, args ...string) (*registry, error) {
 	r := &registry{host: host, log: &tailWriter{}, done: make(chan struct{})}
-	r.cmd = exec.CommandContext(ctx, program, "serve", config) //nolint:gosec // the registry that the user chose
+	r.cmd = exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the program that the user chose
 	// Every variable that begins with REGISTRY_ would be a setting of it; traces
 	// would go to a collector that nobody runs.
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "OTEL_TRACES_EXPORTER=none"}
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	ownGroup(r.cmd)
 	if err := r.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the registry: %w", err)
+		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
 	go func() {
 		defer close(r.done)
 		_ = r.cmd.Wait() // it is stopped by a signal; why it ended too early is in the log
 	}()
-	if err := r.answers(ctx); err != nil {
-		return nil, errors.Join(err, r.stop())
-	}
 	return r, nil
 }
 

@@ -23,6 +23,15 @@ type amounts struct {
 	Disk int64 `json:",omitempty"`
 	// Sidecar is the most memory that occystrapd has had so far.
 	Sidecar int64 `json:",omitempty"`
+	// Idle is the anonymous memory that it has when nothing goes on.
+	Idle int64 `json:",omitempty"`
+	// First is when the client had the first byte of a layer.
+	First time.Duration `json:",omitempty"`
+	// Rate is requests a second, and P99 what all but a hundredth of them took at most.
+	Rate float64       `json:",omitempty"`
+	P99  time.Duration `json:",omitempty"`
+	// Fetches is how often blobs were asked of the upstream.
+	Fetches int64 `json:",omitempty"`
 }
 
 // A summary is what the table says of a contender's samples.
@@ -31,7 +40,7 @@ type summary struct {
 	User, System     time.Duration // medians
 	MaxRSS           int64         // the highest of all runs, in bytes
 	Others           float64       // median
-	amounts                        // the largest
+	amounts                        // the largest; of times and rates medians
 }
 
 // summarize works out the figures of a contender; there is at least one sample.
@@ -51,6 +60,12 @@ func summarize(samples []sample) summary {
 
 			Disk:    slices.Max(each(samples, func(s sample) int64 { return s.Disk })),
 			Sidecar: slices.Max(each(samples, func(s sample) int64 { return s.Sidecar })),
+			Idle:    slices.Max(each(samples, func(s sample) int64 { return s.Idle })),
+			Fetches: slices.Max(each(samples, func(s sample) int64 { return s.Fetches })),
+
+			First: median(each(samples, func(s sample) time.Duration { return s.First })),
+			P99:   median(each(samples, func(s sample) time.Duration { return s.P99 })),
+			Rate:  median(each(samples, func(s sample) float64 { return s.Rate })),
 		},
 	}
 }

@@ -121,11 +121,30 @@ func (r result) amounts() []string {
 		if sum.Sidecar > 0 {
 			parts = append(parts, fmt.Sprintf("the sidecar has had %.0f MiB at most", float64(sum.Sidecar)/(1<<20)))
 		}
+		parts = append(parts, sum.more()...)
 		if len(parts) > 0 {
 			out = append(out, s.Contender+": "+strings.Join(parts, "; "))
 		}
 	}
 	return out
+}
+
+// more are the figures of daemons.
+func (s summary) more() []string {
+	var parts []string
+	if s.Idle > 0 {
+		parts = append(parts, fmt.Sprintf("%.1f MiB of anonymous memory when idle", float64(s.Idle)/(1<<20)))
+	}
+	if s.First > 0 {
+		parts = append(parts, "first byte of a layer after "+seconds(s.First))
+	}
+	if s.Rate > 0 {
+		parts = append(parts, fmt.Sprintf("%.0f requests/s, 99 %% of them in %.1f ms", s.Rate, float64(s.P99)/float64(time.Millisecond)))
+	}
+	if s.Fetches > 0 {
+		parts = append(parts, fmt.Sprintf("blobs were fetched %d times from upstream", s.Fetches))
+	}
+	return parts
 }
 
 // cells joins the cells of a row in Markdown, where a pipeline's bar would end one.

@@ -45,6 +45,82 @@ func sidecarMemory(who string) want {
 	}
 }
 
+// memoryOf wants the daemon of the run below so many bytes.
+func memoryOf(limit int64) want {
+	return want{
+		text: fmt.Sprintf("the daemon at most %d MiB resident", limit>>20),
+		judge: func(ours summary, _ map[string]summary) verdict {
+			if ours.Sidecar == 0 {
+				return unknown
+			}
+			return verdictOf(ours.Sidecar <= limit)
+		},
+	}
+}
+
+// idleOf wants so little anonymous memory of a daemon that has nothing to do.
+func idleOf(limit int64) want {
+	return want{
+		text: fmt.Sprintf("idle at most %d MiB of anonymous memory", limit>>20),
+		judge: func(ours summary, _ map[string]summary) verdict {
+			if ours.Idle == 0 {
+				return unknown
+			}
+			return verdictOf(ours.Idle <= limit)
+		},
+	}
+}
+
+// firstWithin wants the first byte of a layer at most so long after the peer's.
+func firstWithin(peer string, lag time.Duration) want {
+	return want{
+		text: fmt.Sprintf("first byte of a layer within %s of %s", lag, peer),
+		judge: func(ours summary, peers map[string]summary) verdict {
+			if ours.First == 0 || peers[peer].First == 0 {
+				return unknown
+			}
+			return verdictOf(ours.First-peers[peer].First <= lag)
+		},
+	}
+}
+
+// rateOf and p99Of want as many requests a second, and each of nearly all in so long.
+func rateOf(least float64) want {
+	return want{
+		text:  fmt.Sprintf("at least %.0f requests/s", least),
+		judge: func(ours summary, _ map[string]summary) verdict { return verdictOf(ours.Rate >= least) },
+	}
+}
+
+func p99Of(limit time.Duration) want {
+	return want{
+		text:  fmt.Sprintf("99 %% of the requests in %s", limit),
+		judge: func(ours summary, _ map[string]summary) verdict { return verdictOf(ours.P99 > 0 && ours.P99 < limit) },
+	}
+}
+
+// fetched wants so many blobs to have been fetched from upstream, and no more.
+func fetched(blobs int64) want {
+	return want{
+		text:  fmt.Sprintf("%d blobs are fetched once each", blobs),
+		judge: func(ours summary, _ map[string]summary) verdict { return verdictOf(ours.Fetches == blobs) },
+	}
+}
+
+// notBehind wants one peer to take at most factor times as long as another.
+func notBehind(who, of string, factor float64) want {
+	return want{
+		text: fmt.Sprintf("%s within %g times of %s", who, factor, of),
+		judge: func(_ summary, peers map[string]summary) verdict {
+			a, b := peers[who], peers[of]
+			if a.Median == 0 || b.Median == 0 {
+				return unknown
+			}
+			return verdictOf(float64(a.Median) <= factor*float64(b.Median))
+		},
+	}
+}
+
 // below wants a median wall time under a limit.
 func below(limit time.Duration) want {
 	return want{
