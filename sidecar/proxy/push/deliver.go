@@ -66,7 +66,7 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	case <-ctx.Done():
 		return stored, context.Cause(ctx)
 	}
-	report, err := p.run(ctx, repository, m, tags, rule)
+	report, err := p.sendOn(ctx, repository, m, tags, rule)
 	told.In += int64(len(m.Raw))
 	told.Reused = max(report.Reused-told.Out, 0)
 	told.Out += report.Written
@@ -84,23 +84,20 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	return stored, p.keepReceived(ctx, repository, m)
 }
 
-// run sends the manifest through the filters.
-func (p *Push) run(ctx context.Context, repository string, m registry.Manifest, tags []string, rule *rules.Rule) (report pipeline.Report, err error) {
-	filters, err := rule.Filters()
-	if err != nil {
-		return report, err
-	}
+// sendOn brings an image to the keeper, and notes what it is kept as.
+func (p *Push) sendOn(ctx context.Context, repository string, m registry.Manifest, tags []string, rule *rules.Rule) (report pipeline.Report, err error) {
 	going, err := p.followSubject(ctx, repository, m)
 	if err != nil {
 		return report, err
 	}
-	src := p.Backend()
-	src.Manifests = withManifest{src.Manifests, going}
-	dst, err := p.cfg.Keeper.Sink(ctx, repository, tags)
-	if err != nil {
+	if err := p.judge(ctx, repository, going, rule, 0); err != nil {
 		return report, err
 	}
-	report, err = pipeline.Run(ctx, registry.NewSource(src, repository, registry.Ref{Digest: going.Desc.Digest}, names(repository, tags)), filters, dst, p.options(rule))
+	if copies(going, rule) {
+		report, err = p.copy(ctx, repository, going, tags, rule)
+	} else {
+		report, err = p.run(ctx, repository, going, tags, rule)
+	}
 	if err != nil {
 		return report, err
 	}
@@ -110,6 +107,22 @@ func (p *Push) run(ctx context.Context, repository string, m registry.Manifest, 
 		}
 	}
 	return report, nil
+}
+
+// run sends a manifest through the filters.
+func (p *Push) run(ctx context.Context, repository string, going registry.Manifest, tags []string, rule *rules.Rule) (report pipeline.Report, err error) {
+	filters, err := rule.Filters()
+	if err != nil {
+		return report, err
+	}
+	src := p.Backend()
+	src.Manifests = withManifest{src.Manifests, going}
+	dst, err := p.cfg.Keeper.Sink(ctx, repository, tags)
+	if err != nil {
+		return report, err
+	}
+	source := registry.NewSource(src, repository, registry.Ref{Digest: going.Desc.Digest}, names(repository, tags))
+	return pipeline.Run(ctx, source, filters, dst, p.options(rule))
 }
 
 // keepReceived has a manifest answered by the digest that it came with. That comes last:

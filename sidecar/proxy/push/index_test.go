@@ -292,3 +292,56 @@ func TestImageOnAFilteredBase(t *testing.T) {
 }
 
 var _ push.Notes = (*notes)(nil)
+
+// A tar in an artifact, or in an index, is judged whatever its type says.
+func TestDeniedInArtifacts(t *testing.T) {
+	t.Parallel()
+	w, s := start(t, []string{"deny:pattern=**/id_rsa"}, nil), pipelinetest.NewStore()
+	bad := pipelinetest.Compress(t, pipeline.Gzip, pipelinetest.Tar(t, pipelinetest.File{Name: "root/.ssh/id_rsa", Body: "k"}))
+	good := s.Put("application/octet-stream", []byte("no tar"))
+	for _, mediaType := range []string{"application/vnd.example", "application/vnd.in-toto+json", ocispec.MediaTypeImageLayerGzip} {
+		blob := s.Put(mediaType, bad)
+		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: s.Put("application/vnd.example.config", []byte("{}")), Layers: []ocispec.Descriptor{good, blob}}
+		m.SchemaVersion = 2
+		desc := s.PutJSON(t, m.MediaType, m)
+		a, _ := w.pushImage("team/app", "1", s, desc)
+		if code, _ := a.code(); a.status != http.StatusForbidden || code != registry.Denied {
+			t.Errorf("artifact of %s: %d %s", mediaType, a.status, a.body)
+		}
+		index := s.Index(t, blob)
+		a = w.manifest("team/app", "2", s, index)
+		if code, _ := a.code(); a.status != http.StatusForbidden || code != registry.Denied {
+			t.Errorf("index of %s: %d %s", mediaType, a.status, a.body)
+		}
+	}
+}
+
+// The cache of a BuildKit, which lists blobs in an index, goes as it is. No manifest can
+// pass for a blob so, and slip by the filters.
+func TestIndexOfBlobs(t *testing.T) {
+	t.Parallel()
+	w, s := start(t, []string{normalize}, nil), pipelinetest.NewStore()
+	layer := s.Put(ocispec.MediaTypeImageLayerGzip, pipelinetest.Compress(t, pipeline.Gzip, plainLayer(t, "x", 1000)))
+	config := s.Put("application/vnd.buildkit.cacheconfig.v0", []byte(`{"layers":[]}`))
+	index := s.Index(t, layer, config)
+	for _, d := range []ocispec.Descriptor{layer, config} {
+		w.blob("cache", s.Bytes(d.Digest))
+	}
+	if stored := w.must(w.manifest("cache", "1", s, index), index.Digest); stored != index.Digest {
+		t.Errorf("kept as %s", stored)
+	}
+	for _, d := range []ocispec.Descriptor{layer, config} {
+		if _, err := w.keeper.Backend().Blobs.Stat(t.Context(), "cache", d.Digest); err != nil {
+			t.Error(err)
+		}
+	}
+	img := image(t, s, "a")
+	w.pushImage("cache", img.Digest.String(), s, img)
+	disguised := img
+	disguised.MediaType = "application/vnd.example"
+	index = s.Index(t, disguised)
+	w.manifest("cache", "2", s, index)
+	if _, err := w.keeper.Backend().Manifests.Stat(t.Context(), "cache", registry.Ref{Digest: img.Digest}); err == nil {
+		t.Error("an image is kept that no filter has seen")
+	}
+}
