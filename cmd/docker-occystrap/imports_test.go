@@ -42,6 +42,7 @@ var siblings = map[string][]string{
 	"pipeline/scheme/bundle":    {"pipeline/scheme/dir"},
 	"pipeline/scheme/overlay":   {"pipeline/scheme/dir"},
 	"pipeline/pipelinetest":     {"pipeline/registry"}, // fakes of its backends
+	"sidecar/proxy/proxytest":   {"pipeline/pipelinetest"}, // for the tests of its siblings
 }
 
 // strangers are the modules of others that only some folders know.
