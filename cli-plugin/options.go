@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/sidecar/proxy"
 )
 
 // options is what the command line, the environment and files say, for all
@@ -55,6 +56,11 @@ var environment = map[string]string{ //nolint:gosec // names of variables, no se
 
 	"layer-cache-size": "OCCYSTRAP_LAYER_CACHE_SIZE",
 	"sidecar":          "OCCYSTRAP_SIDECAR",
+
+	"downstream":        "OCCYSTRAP_DOWNSTREAM",
+	"upstream":          "OCCYSTRAP_UPSTREAM",
+	"upstream-username": proxy.UpstreamUser,
+	"upstream-password": proxy.UpstreamPassword,
 }
 
 // contradictions refuses options that contradict each other.

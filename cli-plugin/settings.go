@@ -78,6 +78,10 @@ func explained(flag *pflag.Flag, err error) error {
 	return err
 }
 
+// runsItself is the annotation of a command that has others below it, and options
+// of its own.
+const runsItself = "runs-itself"
+
 // hasSettings: what only tells of itself must work whatever files say.
 func hasSettings(cmd *cobra.Command) bool {
 	for c := cmd; c.HasParent(); c = c.Parent() {
@@ -85,7 +89,8 @@ func hasSettings(cmd *cobra.Command) bool {
 			return false
 		}
 	}
-	return !cmd.HasSubCommands() && cmd.Annotations[Topic] == ""
+	_, runs := cmd.Annotations[runsItself]
+	return (runs || !cmd.HasSubCommands()) && cmd.Annotations[Topic] == ""
 }
 
 // camps are options that contradict each other: those of one camp those of all
@@ -118,10 +123,10 @@ func rival(cmd *cobra.Command, flag *pflag.Flag, set map[*pflag.Flag]bool) strin
 // environmentSettings are those of the variables, in the order of their options.
 func environmentSettings(cmd *cobra.Command) (out []setting) {
 	for _, name := range sorted(environment) {
-		variable := environment[name]
-		if value := os.Getenv(variable); value != "" {
+		variable, flag := environment[name], cmd.Flags().Lookup(name)
+		if value := os.Getenv(variable); value != "" && flag != nil {
 			out = append(out, setting{
-				flag: cmd.Flags().Lookup(name), values: []string{value},
+				flag: flag, values: []string{value},
 				wrong: func(err error) error { return usage(cmd, "%s is %q; %s", variable, value, err) },
 			})
 		}
@@ -131,7 +136,7 @@ func environmentSettings(cmd *cobra.Command) (out []setting) {
 
 // pathOptions name files: in a file of settings they are relative to it.
 var pathOptions = map[string]bool{
-	"ca": true, "source-creds-file": true, "dest-creds-file": true, "temp-dir": true, "metadata-file": true, "layer-cache": true, "ledger": true, "have": true,
+	"ca": true, "source-creds-file": true, "dest-creds-file": true, "temp-dir": true, "metadata-file": true, "layer-cache": true, "ledger": true, "have": true, "store": true,
 }
 
 // misplaced are words that a file of settings does not have, and where they
@@ -139,13 +144,14 @@ var pathOptions = map[string]bool{
 var misplaced = map[string]string{ // sentences, no secrets
 	"password": `a password does not belong in a file of settings; log in with "docker login", which gives it to a credential helper ` +
 		`(credsStore, credHelpers), or name a file for one side with --source-creds-file or --dest-creds-file`,
-	"password-stdin": "password-stdin belongs on the command line, beside the standard input that it reads",
-	"pipeline":       "pipeline belongs on the command line",
-	"source":         "source belongs on the command line: process SOURCE DESTINATION",
-	"destination":    "destination belongs on the command line: process SOURCE DESTINATION",
-	"filter":         "a filter here would change every image unasked; put it into a file of its own and name that with --pipeline",
-	"host":           "host is an option of Docker's own; see docker context, or set DOCKER_HOST",
-	"context":        "context is an option of Docker's own; see docker context, or set DOCKER_CONTEXT",
+	"upstream-password": "a password does not belong in a file of settings; log in with \"docker login\", or set OCCYSTRAP_UPSTREAM_PASSWORD",
+	"password-stdin":    "password-stdin belongs on the command line, beside the standard input that it reads",
+	"pipeline":          "pipeline belongs on the command line",
+	"source":            "source belongs on the command line: process SOURCE DESTINATION",
+	"destination":       "destination belongs on the command line: process SOURCE DESTINATION",
+	"filter":            "a filter here would change every image unasked; put it into a file of its own and name that with --pipeline",
+	"host":              "host is an option of Docker's own; see docker context, or set DOCKER_HOST",
+	"context":           "context is an option of Docker's own; see docker context, or set DOCKER_CONTEXT",
 }
 
 // fileOptions are the options that a file of settings may have, from those of a

@@ -27,7 +27,8 @@ const defaultIdle = time.Minute
 
 // settings are what config.toml holds: a table for each daemon.
 type settings struct {
-	Lanes laneSettings `toml:"lanes"`
+	Lanes laneSettings  `toml:"lanes"`
+	Proxy proxySettings `toml:"proxy"`
 }
 
 // laneSettings is the table [lanes].

@@ -58,3 +58,28 @@ func (n notifier) watch(ctx context.Context, alive func(context.Context) error) 
 		}
 	}
 }
+
+// breathing is for how long systemd is asked to wait each time, and half of it how
+// often.
+const breathing = 30 * time.Second
+
+// extend has systemd wait while a daemon finishes what it has begun, until stop is
+// called or for all of drain.
+func (n notifier) extend(drain time.Duration) (stop func()) {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	more := func() { n.tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", breathing.Microseconds())) }
+	more()
+	go func() {
+		tick := time.NewTicker(breathing / 2)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				more()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return cancel
+}

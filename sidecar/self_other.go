@@ -6,7 +6,11 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 )
+
+// hangUp is not known here.
+var hangUp os.Signal
 
 func groupsOf([]net.Listener) []uint32 { return nil }
 

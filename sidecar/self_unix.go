@@ -14,6 +14,9 @@ import (
 	"github.com/occystrap/occystrap/plugin/control/wire"
 )
 
+// hangUp asks for the settings to be read again.
+var hangUp os.Signal = syscall.SIGHUP
+
 // groupsOf are the groups that the sockets belong to: the administrator has let
 // them connect.
 func groupsOf(ls []net.Listener) []uint32 {

@@ -35,8 +35,12 @@ func Main(version string, args []string, stdout, stderr io.Writer) int {
 
 // help is all that there is to say on a command line.
 const help = `Usage: occystrapd lanes [options]
+       occystrapd proxy [options]
 
-Lend Docker's and containerd's image files to members of a group, read-only, on
+occystrapd proxy: a registry that filters what is pushed and pulled through it;
+"occystrapd proxy --help" has its options.
+
+occystrapd lanes: lend Docker's and containerd's image files to members of a group, read-only, on
 a unix socket. systemd starts it (occystrapd-lanes.socket); by hand it listens
 itself.
 
@@ -62,11 +66,13 @@ func (e *usageError) Error() string { return e.said }
 
 func (p *program) run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return &usageError{"which daemon? There is: lanes"}
+		return &usageError{"which daemon? There are: lanes, proxy"}
 	}
 	switch args[0] {
 	case "lanes":
 		return p.lanes(ctx, args[1:])
+	case "proxy":
+		return p.proxy(ctx, args[1:])
 	case "version", "--version", "-version":
 		_, err := fmt.Fprintf(p.stdout, "occystrapd %s\n", p.version)
 		return err
@@ -74,7 +80,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 		_, err := io.WriteString(p.stdout, help)
 		return err
 	}
-	return &usageError{fmt.Sprintf("there is no daemon %q; there is: lanes", args[0])}
+	return &usageError{fmt.Sprintf("there is no daemon %q; there are: lanes, proxy", args[0])}
 }
 
 // withoutTime leaves the time to the journal.
@@ -96,6 +102,7 @@ func (p *program) life(ctx context.Context, g *Gate, n notifier, drain time.Dura
 	n.tell("READY=1")
 	err := g.Open(ctx)
 	n.tell("STOPPING=1")
+	defer n.extend(drain)()
 	timer := time.AfterFunc(drain, sendAway)
 	defer timer.Stop()
 	return errors.Join(err, <-served)

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/occystrap/occystrap/pipeline/credential"
+	"github.com/occystrap/occystrap/pipeline/scheme/remote"
+)
+
+// clients are the registries that the proxy talks to.
+type clients struct {
+	downstream *remote.Client // nil without one
+	upstreams  []*remote.Client
+	// logins are the users that upstreams know the proxy as; "" is nobody.
+	logins []string
+	// downstreamLogin says that downstream is read with a login.
+	downstreamLogin bool
+}
+
+// lookUpTime bounds how long a credential helper may take when the proxy starts.
+const lookUpTime = 30 * time.Second
+
+// make makes the clients. A login that cannot be looked up is none: who needs it is
+// told when it is refused.
+func (cs *clients) make(c Config) (err error) {
+	if c.Downstream.Host != "" {
+		if cs.downstream, err = c.Downstream.client(c); err != nil {
+			return fmt.Errorf("downstream %s: %w", c.Downstream.Host, err)
+		}
+		cs.downstreamLogin = c.Downstream.login() != ""
+	}
+	for _, u := range c.Upstreams {
+		client, err := u.client(c)
+		if err != nil {
+			return fmt.Errorf("upstream %s: %w", u.Host, err)
+		}
+		cs.upstreams, cs.logins = append(cs.upstreams, client), append(cs.logins, u.login())
+	}
+	return nil
+}
+
+func (cs *clients) close() {
+	if cs.downstream != nil {
+		cs.downstream.Close()
+	}
+	for _, c := range cs.upstreams {
+		c.Close()
+	}
+}
+
+func (r Remote) client(c Config) (*remote.Client, error) {
+	cfg := remote.Config{
+		Source: r.keys(), Sink: r.keys(), Insecure: r.Insecure, SkipVerify: r.SkipVerify, CA: r.CA, Realms: r.Realms,
+		UserAgent: c.Program, Compression: c.Compression, Recompress: c.Recompress,
+	}
+	if !r.Private {
+		cfg.Allow = r.allow()
+	}
+	return remote.NewClient(cfg)
+}
+
+// keys are the logins, of the host's name also where another address is asked.
+func (r Remote) keys() credential.Keychain {
+	if r.Keys == nil || r.Address == "" {
+		return r.Keys
+	}
+	return renamed{r.Keys, r.Address, r.Host}
+}
+
+// renamed is a keychain in which a host goes by another name.
+type renamed struct {
+	credential.Keychain
+	from, to string
+}
+
+func (k renamed) Lookup(ctx context.Context, host string) (credential.Credential, bool, error) {
+	if host == k.from {
+		host = k.to
+	}
+	return k.Keychain.Lookup(ctx, host)
+}
+
+// allow lets connections go to addresses of the internet, and to one that the settings
+// name as a number.
+func (r Remote) allow() func(string, netip.Addr) bool {
+	var named []string
+	for _, host := range []string{r.Host, r.Address} {
+		name := host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			name = h
+		}
+		if name == "localhost" || net.ParseIP(name) != nil {
+			named = append(named, host)
+		}
+	}
+	return remote.PublicOnly(named...)
+}
+
+// login is who a registry knows the proxy as; "" is nobody.
+func (r Remote) login() string {
+	if r.Keys == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
+	defer cancel()
+	c, ok, err := r.Keys.Lookup(ctx, r.Host)
+	if err != nil || !ok {
+		return ""
+	}
+	if c.Username == "" {
+		return "token"
+	}
+	return c.Username
+}

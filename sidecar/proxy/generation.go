@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"reflect"
+	"sync"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/filter"
+	"github.com/occystrap/occystrap/pipeline/layercache"
+	"github.com/occystrap/occystrap/pipeline/registry"
+	"github.com/occystrap/occystrap/sidecar/proxy/access"
+	"github.com/occystrap/occystrap/sidecar/proxy/keep"
+	"github.com/occystrap/occystrap/sidecar/proxy/pull"
+	"github.com/occystrap/occystrap/sidecar/proxy/push"
+	"github.com/occystrap/occystrap/sidecar/proxy/route"
+	"github.com/occystrap/occystrap/sidecar/proxy/rules"
+)
+
+// A generation is the proxy by one state of the settings.
+type generation struct {
+	config   Config
+	rules    *rules.Rules
+	table    *route.Table
+	guard    *access.Guard
+	tls      *tls.Config // nil: plain HTTP
+	clients  clients
+	cache    *layercache.Cache // nil: push and pull remember for themselves
+	push     *push.Push        // nil: what is pushed goes straight into the store
+	pull     *pull.Pull
+	backend  registry.Backend // of names that can be pushed
+	mirrored map[string]*registry.Handler
+	handler  http.Handler
+	requests sync.WaitGroup
+}
+
+// belongs is the key of a request's generation in its context.
+type belongs struct{}
+
+// generation puts the parts together. Old is the generation that it follows, or
+// nil.
+func (p *Proxy) generation(ctx context.Context, c Config, old *generation) (g *generation, err error) {
+	g = &generation{config: c}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.close())
+			g = nil
+		}
+	}()
+	c.Filter.TempDir = p.temp
+	if g.rules, err = rules.New(c.All, c.Rules, filter.Kinds(c.Filter)); err != nil {
+		return g, err
+	}
+	if g.table, err = route.New(c.routes()); err != nil {
+		return g, err
+	}
+	if err = g.admit(p, old); err != nil {
+		return g, err
+	}
+	if err = g.remember(ctx, p, old); err != nil {
+		return g, err
+	}
+	if err = g.clients.make(c); err != nil {
+		return g, err
+	}
+	var keeper keep.Keeper
+	if c.Downstream.Host != "" {
+		keeper = keep.Downstream(g.clients.downstream, c.Downstream.Host, c.Downstream.Prefix)
+	}
+	if err = g.pulls(p, keeper); err != nil {
+		return g, err
+	}
+	g.pushes(p, keeper)
+	g.serve(p)
+	return g, nil
+}
+
+// routes are the names that lead upstream.
+func (c Config) routes() route.Config {
+	r := route.Config{Default: c.Upstream}
+	for _, u := range c.Upstreams {
+		r.Upstreams = append(r.Upstreams, u.Host)
+		if u.Local != "" {
+			r.Prefixes = append(r.Prefixes, route.Prefix{Prefix: u.Local, Upstream: u.Host, Rewrite: u.Rewrite})
+		}
+		if u.Host == c.Upstream {
+			r.DefaultPrefix = u.Prefix
+		}
+	}
+	return r
+}
+
+// admit sets up who may do what. A guard whose settings are the old ones' stays: it
+// knows tokens that it gave.
+func (g *generation) admit(p *Proxy, old *generation) (err error) {
+	a := g.config.Access
+	if old != nil && reflect.DeepEqual(a, old.config.Access) && reflect.DeepEqual(g.config.Listening, old.config.Listening) {
+		g.guard, g.tls = old.guard, old.tls
+		return nil
+	}
+	if a.NewSecret && a.Secret != "" {
+		if err := access.EnsureSecret(a.Secret); err != nil {
+			return err
+		}
+	}
+	g.guard, err = access.New(access.Config{
+		Listen: g.config.Listening, Hosts: a.Hosts, Users: a.Users, Tokens: a.Tokens, Secret: a.Secret, Peers: a.Peers,
+		Credentialed: func(t route.Target) bool { return p.current().credentialed(t) }, Log: p.log,
+	})
+	if err != nil || a.Cert == "" && a.Key == "" {
+		return err
+	}
+	if a.Cert == "" || a.Key == "" {
+		return errors.New("TLS takes a certificate and a key; one of them is missing")
+	}
+	g.tls, err = g.guard.TLS(a.Cert, a.Key)
+	return err
+}
+
+// remember opens the layer cache, or takes over the one that is open.
+func (g *generation) remember(ctx context.Context, p *Proxy, old *generation) (err error) {
+	c := g.config
+	switch {
+	case c.LayerCache == "":
+		return nil
+	case old != nil && old.cache != nil && old.config.LayerCache == c.LayerCache:
+		g.cache = old.cache
+		return nil
+	}
+	var filters []string
+	if len(c.Rules) == 0 { // as the Python tool wrote it, which knows one chain only
+		filters = c.All.Filters
+	}
+	g.cache, err = layercache.Open(ctx, c.LayerCache, layercache.Config{
+		Size: c.LayerCacheSize, Filters: filters, Warn: func(message string) { p.log.Warn(message) },
+	})
+	return err
+}
+
+// layers is the cache as pipeline takes it.
+func (g *generation) layers() pipeline.Cache {
+	if g.cache == nil {
+		return nil
+	}
+	return g.cache
+}
+
+// drain finishes what was begun.
+func (g *generation) drain(ctx context.Context) error {
+	var errs []error
+	if g.push != nil {
+		errs = append(errs, g.push.Drain(ctx))
+	}
+	if g.pull != nil {
+		errs = append(errs, g.pull.Drain(ctx))
+	}
+	if g.cache != nil {
+		errs = append(errs, g.cache.Save(context.WithoutCancel(ctx)))
+	}
+	return errors.Join(errs...)
+}
+
+// close ends what goes on.
+func (g *generation) close() error {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	var errs []error
+	if g.push != nil {
+		if err := g.push.Drain(ended); !errors.Is(err, context.Canceled) {
+			errs = append(errs, err)
+		}
+	}
+	if g.pull != nil {
+		errs = append(errs, g.pull.Close())
+	}
+	g.clients.close()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/docker/go-units"
+
+	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/sidecar/proxy/meter"
+	"github.com/occystrap/occystrap/sidecar/proxy/pull"
+	"github.com/occystrap/occystrap/sidecar/proxy/push"
+)
+
+// newMeter counts what the proxy does, for as long as it lives.
+func (p *Proxy) newMeter(c Config) *meter.Meter {
+	return meter.New(meter.Config{
+		Version: c.Program, Log: p.log, Allow: mayWatch,
+		Store: func(ctx context.Context) (meter.StoreUse, error) {
+			u, err := p.store.Usage(ctx)
+			return meter.StoreUse{Bytes: u.Bytes, High: c.Store.High, Low: c.Store.Low, Images: int64(u.Images), Pinned: int64(u.Pinned)}, err
+		},
+		Ready: p.ready,
+	})
+}
+
+// ready says why the store does not answer.
+func (p *Proxy) ready(ctx context.Context) error {
+	_, err := p.store.Usage(ctx)
+	return err
+}
+
+// watch tells the meter and the log what pulls do.
+func (p *Proxy) watch() pull.Watch {
+	return pull.Watch{
+		Looked: func(_, kind string, hit bool) {
+			if hit {
+				p.meter.Hit(meter.Kind(kind), 0)
+			} else {
+				p.meter.Miss(meter.Kind(kind))
+			}
+		},
+		Received: func(_, side string, n int64) {
+			if side == "downstream" {
+				p.meter.Bytes(meter.DownstreamIn, n)
+			} else {
+				p.meter.Bytes(meter.UpstreamIn, n)
+			}
+		},
+		Failed: func(host, _ string, err error) { p.meter.Asked(host, meter.Reason(err), err) },
+		Warn: func(host, message string, err error) {
+			p.log.Warn(message, "upstream", host, "error", err)
+		},
+		Made: func(host, repository, tag string, r pipeline.Report) {
+			p.meter.Image(meter.Image{Pull: true, Host: host, Repository: repository, Tags: []string{tag}, Stored: stored(r)})
+		},
+	}
+}
+
+// stored is the digest of what came out of a run.
+func stored(r pipeline.Report) string {
+	if len(r.Roots) == 0 {
+		return ""
+	}
+	return r.Roots[0].Manifest.Digest.String()
+}
+
+// pushedImage tells of an image that was pushed.
+func (p *Proxy) pushedImage(i push.Image, downstream string) {
+	p.meter.Image(meter.Image{
+		Host: downstream, Repository: i.Repository, Tags: i.Tags, Received: i.Received.String(), Stored: i.Stored.String(),
+		Bytes: i.In, Reused: i.Reused, Duration: i.Duration, Err: i.Err,
+	})
+	for _, dropped := range i.Dropped {
+		p.log.Info("left out by a rule", "repository", i.Repository, "what", dropped)
+	}
+}
+
+// events are what runs tell: warnings, and details for who looks for them.
+func (p *Proxy) events(e pipeline.Event) {
+	level := slog.LevelDebug
+	switch e.Kind { //nolint:exhaustive // the meter knows the others
+	case pipeline.EventWarning:
+		level = slog.LevelWarn
+	case pipeline.EventDetail:
+	default:
+		return
+	}
+	p.log.Log(context.Background(), level, e.Message)
+}
+
+// Totals is a line that tells what the proxy has done.
+func (p *Proxy) Totals(ctx context.Context) string {
+	s := p.meter.Status(ctx)
+	size := func(n int64) string { return units.HumanSize(float64(n)) }
+	parts := []string{
+		fmt.Sprintf("%d images pushed, %d failed", s.Images.Pushed, s.Images.PushFailed),
+		fmt.Sprintf("%d made for pulls, %d failed", s.Images.Pulled, s.Images.PullFailed),
+		fmt.Sprintf("%d hits, %d misses", sum(s.Hits), sum(s.Misses)),
+		fmt.Sprintf("%s in, %s out", size(s.Bytes[meter.ClientIn]), size(s.Bytes[meter.ClientOut])),
+	}
+	return strings.Join(parts, "; ")
+}
+
+func sum[K comparable](m map[K]int64) (n int64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}

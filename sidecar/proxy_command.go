@@ -1,0 +1,169 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/occystrap/occystrap/sidecar/proxy"
+)
+
+// defaultStore is where a proxy keeps blobs that no unit gives a folder to.
+const defaultStore = "/var/lib/occystrap-proxy"
+
+// proxy runs the proxy daemon.
+func (p *program) proxy(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "secret" {
+		return p.secret(args[1:])
+	}
+	s, err := p.proxySettings(args)
+	if err != nil || s == nil {
+		return err
+	}
+	cfg, err := s.config(os.Getenv)
+	if err != nil {
+		return err
+	}
+	idle, err := s.idle()
+	if err != nil {
+		return err
+	}
+	cfg.Program, cfg.Log = p.version, p.log
+	return ServeProxy(ctx, ProxyRun{
+		Config: cfg, Listen: s.Listen, Idle: idle, Log: p.log,
+		Reload: func() (proxy.Config, error) {
+			s, err := p.proxySettings(args)
+			if err != nil {
+				return proxy.Config{}, err
+			}
+			c, err := s.config(os.Getenv)
+			c.Program, c.Log = p.version, p.log
+			return c, err
+		},
+	})
+}
+
+// stateFolder is what systemd makes of StateDirectory=occystrap-proxy, for who is
+// not the proxy itself.
+const stateFolder = "/var/lib/occystrap-proxy"
+
+// secret prints the secret of this installation.
+func (p *program) secret(args []string) error {
+	s, err := p.proxySettings(args)
+	if err != nil || s == nil {
+		return err
+	}
+	name := s.secret(func(key string) string {
+		if value := os.Getenv(key); value != "" || key != "STATE_DIRECTORY" {
+			return value
+		}
+		return stateFolder
+	})
+	if name == "" {
+		return errors.New("the settings demand no secret")
+	}
+	raw, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no secret at %s yet: the proxy makes it when it is started first, as by asking it for something", name)
+	case err != nil:
+		return fmt.Errorf("read the secret, which is for root and the proxy: %w", err)
+	}
+	_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(raw)))
+	return err
+}
+
+// many is a flag that may be given several times.
+type many []string
+
+func (m *many) String() string { return strings.Join(*m, ",") }
+
+func (m *many) Set(s string) error {
+	*m = append(*m, s)
+	return nil
+}
+
+// proxySettings reads the command line and the file; nil when there is nothing
+// more to do.
+func (p *program) proxySettings(args []string) (*proxySettings, error) {
+	flags := flag.NewFlagSet("proxy", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	config := flags.String("config", DefaultConfig, "")
+	var listen, filters many
+	flags.Var(&listen, "listen", "")
+	flags.Var(&filters, "f", "")
+	flags.Var(&filters, "filter", "")
+	dir := flags.String("store", "", "")
+	downstream := flags.String("downstream", "", "")
+	upstream := flags.String("upstream", "", "")
+	temp := flags.String("temp-dir", "", "")
+	idle := flags.String("idle", "", "")
+	offline := flags.Bool("offline", false, "")
+	version := flags.Bool("version", false, "")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		_, err := io.WriteString(p.stdout, proxyHelp)
+		return nil, err
+	case err != nil:
+		return nil, &usageError{err.Error()}
+	case flags.NArg() > 0:
+		return nil, &usageError{fmt.Sprintf("proxy takes no argument, and %q was given", flags.Arg(0))}
+	case *version:
+		_, err := fmt.Fprintf(p.stdout, "occystrapd %s\n", p.version)
+		return nil, err
+	}
+	named := false
+	flags.Visit(func(f *flag.Flag) { named = named || f.Name == "config" })
+	// As in systemd's EnvironmentFile=, a file behind - may be missing.
+	name, may := strings.CutPrefix(*config, "-")
+	all, err := readSettings(name, named && !may)
+	if err != nil {
+		return nil, err
+	}
+	s := &all.Proxy
+	for from, to := range map[*string]*string{
+		dir: &s.Store.Dir, downstream: &s.Downstream, upstream: &s.Upstream, temp: &s.TempDir, idle: &s.Idle,
+	} {
+		if *from != "" {
+			*to = *from
+		}
+	}
+	if len(listen) > 0 {
+		s.Listen = listen
+	}
+	if len(filters) > 0 {
+		s.Filters = filters
+	}
+	s.Offline = s.Offline || *offline
+	s.defaults(os.Getenv)
+	return s, nil
+}
+
+// defaults are those of a unit: systemd says where its folders are.
+func (s *proxySettings) defaults(getenv func(string) string) {
+	if len(s.Listen) == 0 {
+		s.Listen = []string{DefaultListen}
+	}
+	if s.Store.Dir == "" {
+		s.Store.Dir = defaultStore
+		// There may be several, separated by colons (systemd.exec(5)).
+		if dir, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":"); filepath.IsAbs(dir) {
+			s.Store.Dir = filepath.Join(dir, "store")
+		}
+	}
+	if dir, _, _ := strings.Cut(getenv("CACHE_DIRECTORY"), ":"); s.TempDir == "" && filepath.IsAbs(dir) {
+		s.TempDir = dir
+	}
+}
+
+// idle reads the time; the default where none was given.
+func (s *proxySettings) idle() (time.Duration, error) {
+	return (&laneSettings{Idle: s.Idle}).idle()
+}
