@@ -44,6 +44,8 @@ type laneSettings struct {
 	// Containerd and Docker are whose files are read.
 	Containerd []containerdSettings `toml:"containerd"`
 	Docker     []dockerSettings     `toml:"docker"`
+	// View is the registry over containerd's images.
+	View viewSettings `toml:"view"`
 }
 
 type containerdSettings struct {

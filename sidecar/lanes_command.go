@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -37,15 +38,23 @@ func (p *program) lanes(ctx context.Context, args []string) error {
 	if known && os.Geteuid() == 0 {
 		at.group = int(group)
 	}
-	ls, activated, err := listen(ctx, controlName, at)
+	sockets, err := fromSystemd()
 	if err != nil {
 		return err
 	}
-	if !activated {
+	if len(sockets) == 0 {
 		idle = 0 // nobody would start it again
 	}
 	cfg, err := p.lanesConfig(s)
 	if err != nil {
+		return err
+	}
+	vs, err := p.viewListeners(ctx, sockets, s.View)
+	if err != nil {
+		return err
+	}
+	ls, err := listen(ctx, sockets, controlName, at)
+	if err = errors.Join(err, sockets.close()); err != nil {
 		return err
 	}
 	cfg.Groups = groupsOf(ls)
@@ -54,30 +63,42 @@ func (p *program) lanes(ctx context.Context, args []string) error {
 	} else {
 		p.log.Warn("the group of the settings is not on this machine", "group", s.Group)
 	}
-	return p.serveLanes(ctx, ls, idle, lanes.New(cfg))
+	server := lanes.New(cfg)
+	view, err := p.view(s.View, server, vs)
+	if err != nil {
+		return err
+	}
+	return p.serveLanes(ctx, ls, vs, idle, server, view)
 }
 
-func (p *program) serveLanes(ctx context.Context, ls []net.Listener, idle time.Duration, server *lanes.Server) error {
+// serveLanes answers at ls with the server and at vs with the view, which one gate
+// counts.
+func (p *program) serveLanes(ctx context.Context, ls, vs []net.Listener, idle time.Duration, server *lanes.Server, view *http.Server) error {
 	n := notifier{p.log}
 	gate := NewGate(idle, func(guests int) { n.status("%d connections", guests) })
-	var doors []*Door
+	var doors, views []*Door
 	for _, l := range ls {
 		p.log.Info("listening", "at", l.Addr().String())
 		doors = append(doors, gate.Door(l))
+	}
+	for _, l := range vs {
+		p.log.Info("listening", "at", l.Addr().String(), "for", "view")
+		views = append(views, gate.Door(l))
 	}
 	return p.life(ctx, gate, n, drainTime, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go n.watch(ctx, func(ctx context.Context) error { return askSelf(ctx, doors[0]) })
-		failed := make(chan error, len(doors))
+		failed := make(chan error, len(doors)+1)
 		for _, d := range doors {
 			go func() {
 				err := server.Serve(ctx, d)
 				failed <- errors.Join(err, d.Close())
 			}()
 		}
+		go func() { failed <- serveView(ctx, view, views) }()
 		var err error
-		for range doors {
+		for range cap(failed) {
 			if e := <-failed; e != nil {
 				err = e
 			}

@@ -24,45 +24,71 @@ type socket struct {
 }
 
 // listen returns the listeners that systemd passed under a name
-// (FileDescriptorName=), or else one on s. activated says which.
-func listen(ctx context.Context, name string, s socket) (ls []net.Listener, activated bool, err error) {
-	ls, activated, err = passed(name, s.network)
-	if activated || err != nil {
-		return ls, activated, err
+// (FileDescriptorName=), or else one on s.
+func listen(ctx context.Context, all passedSockets, name string, s socket) ([]net.Listener, error) {
+	if len(all) > 0 {
+		return all.need(name, s.network)
 	}
 	l, err := s.listen(ctx)
-	return []net.Listener{l}, false, err
+	return []net.Listener{l}, err
 }
 
 // passed are the listeners that systemd passed under a name, of one of the kinds
 // that net.Addr tells. Others are closed: they belong to another daemon. activated
 // says whether it passed any at all.
 func passed(name string, networks ...string) (ls []net.Listener, activated bool, err error) {
+	all, err := fromSystemd()
+	if err != nil || len(all) == 0 {
+		return nil, false, err
+	}
+	ls, err = all.need(name, networks...)
+	return ls, true, errors.Join(err, all.close())
+}
+
+// passedSockets are those of systemd by their names.
+type passedSockets map[string][]net.Listener
+
+// fromSystemd takes what systemd passed; it can be taken once.
+func fromSystemd() (passedSockets, error) {
 	all, err := activation.ListenersWithNames()
 	if err != nil {
-		return nil, false, fmt.Errorf("take the sockets from systemd: %w", err)
+		return nil, fmt.Errorf("take the sockets from systemd: %w", err)
 	}
-	if len(all) == 0 {
-		return nil, false, nil
-	}
-	ls = all[name]
-	delete(all, name)
-	for others := range maps.Values(all) {
-		for _, l := range others {
-			err = errors.Join(err, l.Close())
-		}
-	}
-	if len(ls) == 0 {
-		return nil, true, errors.Join(fmt.Errorf("systemd passed no socket with the name %q, but %s: set FileDescriptorName=%[1]s in the socket unit",
-			name, strings.Join(slices.Sorted(maps.Keys(all)), ", ")), err)
-	}
+	return all, nil
+}
+
+// take takes those with a name out of them; there may be none.
+func (s passedSockets) take(name string, networks ...string) (ls []net.Listener, err error) {
+	ls = s[name]
+	delete(s, name)
 	for _, l := range ls {
 		if got := l.Addr().Network(); !slices.Contains(networks, got) {
 			err = errors.Join(err, fmt.Errorf("the socket %q at %s that systemd passed is of the kind %s, and has to be %s: see the socket unit in contrib/systemd",
 				name, l.Addr(), got, strings.Join(networks, " or ")))
 		}
 	}
-	return ls, true, err
+	return ls, err
+}
+
+// need takes those with a name, of which there has to be one.
+func (s passedSockets) need(name string, networks ...string) ([]net.Listener, error) {
+	names := slices.Sorted(maps.Keys(s))
+	ls, err := s.take(name, networks...)
+	if len(ls) == 0 {
+		return nil, fmt.Errorf("systemd passed no socket with the name %q, but %s: set FileDescriptorName=%[1]s in the socket unit", name, strings.Join(names, ", "))
+	}
+	return ls, err
+}
+
+// close closes those that nobody took.
+func (s passedSockets) close() error {
+	var errs []error
+	for others := range maps.Values(s) {
+		for _, l := range others {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // listen makes the socket. One that nobody listens at is a dead sidecar's and is

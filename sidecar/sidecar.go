@@ -42,7 +42,8 @@ occystrapd proxy: a registry that filters what is pushed and pulled through it;
 
 occystrapd lanes: lend Docker's and containerd's image files to members of a group, read-only, on
 a unix socket. systemd starts it (occystrapd-lanes.socket); by hand it listens
-itself.
+itself. With [lanes.view] in the settings, or occystrapd-view.socket, it also is a
+registry over containerd's images, which can only be read.
 
   --config FILE   settings; default /etc/occystrap/config.toml
   --listen PATH   socket to make where systemd passes none;

@@ -139,7 +139,7 @@ func TestUnitsOfTheSidecar(t *testing.T) {
 	dir := open(t)
 	occystrapd := installed(t, dir, "occystrapd")
 	var units []string
-	for _, name := range []string{"occystrapd-lanes.socket", "occystrapd-lanes.service"} {
+	for _, name := range []string{"occystrapd-lanes.socket", "occystrapd-lanes.service", "occystrapd-view.socket"} {
 		raw, err := os.ReadFile(filepath.Join("../systemd", name))
 		must(t, err)
 		unit := filepath.Join(dir, name)

@@ -117,9 +117,15 @@ func (j *journal) String() string {
 // shown if the test fails; it is killed when the test ends.
 func launch(t testing.TB, as *syscall.SysProcAttr, env []string, path string, args ...string) *exec.Cmd {
 	t.Helper()
+	return launchWith(t, nil, as, env, path, args...)
+}
+
+// launchWith passes it files besides, from descriptor 3 on.
+func launchWith(t testing.TB, files []*os.File, as *syscall.SysProcAttr, env []string, path string, args ...string) *exec.Cmd {
+	t.Helper()
 	j := &journal{}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
-	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = "/", as, j, j
+	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = "/", as, j, j, files
 	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
