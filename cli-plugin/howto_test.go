@@ -30,7 +30,8 @@ var documents = []string{"../contrib/docs/howto/*.md", "../contrib/docs/moving-f
 //	<!-- test LINES -->       lines of testscript, to make images or to look closer
 //
 // registry.example and private.example are registries of this process; the
-// second wants the login of $USERNAME.
+// second wants the login of $USERNAME. 127.0.0.1:5051, where the view of an engine
+// would be, is the first too.
 func TestDocumentedCommandLinesDoWhatTheySay(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range documents {
@@ -114,7 +115,7 @@ func (p *howto) parse(text string) error {
 func (p *howto) text(ts *testscript.TestScript, number string) string {
 	n, err := strconv.Atoi(number)
 	ts.Check(err)
-	return strings.NewReplacer("registry.example", ts.Getenv("REGISTRY"), "private.example", ts.Getenv("AUTH")).Replace(p.blocks[n])
+	return strings.NewReplacer("registry.example", ts.Getenv("REGISTRY"), "127.0.0.1:5051", ts.Getenv("REGISTRY"), "private.example", ts.Getenv("AUTH")).Replace(p.blocks[n])
 }
 
 // block NUMBER CODE [NEEDS] has the shell run a block, which must end so.

@@ -47,6 +47,22 @@ func TestTheSettingsOfTheDocumentsAreRead(t *testing.T) {
 	}
 }
 
+// The view's page shows settings of the lanes too.
+func TestTheSettingsOfTheViewAreRead(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../contrib/docs/howto/view.md")
+	must(t, err)
+	found := regexp.MustCompile("(?s)```toml file=config.toml\n(.*?)```").FindStringSubmatch(string(text))
+	if found == nil {
+		t.Fatal("the page has no settings")
+	}
+	s, err := readSettings(written(t, found[1]), true)
+	must(t, err)
+	if s.Lanes.View.Listen != "127.0.0.1:5051" || s.Lanes.View.Tokens == "" {
+		t.Errorf("%+v", s.Lanes.View)
+	}
+}
+
 func TestWithoutSettingsItIsDockersOwn(t *testing.T) {
 	t.Parallel()
 	s, err := readSettings(filepath.Join(t.TempDir(), "none"), false)
