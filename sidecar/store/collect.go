@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -24,13 +25,19 @@ type Collected struct {
 // longest, and then all that nothing names any more. It runs by itself as well. What
 // goes on meanwhile is not disturbed.
 func (s *Store) Collect(ctx context.Context) (Collected, error) {
+	if s.o.High <= 0 {
+		return s.collect(ctx, unbounded, unbounded)
+	}
 	return s.collect(ctx, s.o.High, s.o.Low)
 }
+
+// unbounded is a mark that is never passed.
+const unbounded = math.MaxInt64
 
 // Prune removes images until the store has at most so many bytes, as if it had passed its
 // high mark; 0 removes all that is not pinned or in use.
 func (s *Store) Prune(ctx context.Context, low int64) (Collected, error) {
-	return s.collect(ctx, max(low, 0)+1, max(low, 0))
+	return s.collect(ctx, max(low, 0), max(low, 0))
 }
 
 func (s *Store) collect(ctx context.Context, high, low int64) (c Collected, err error) {
@@ -42,7 +49,6 @@ func (s *Store) collect(ctx context.Context, high, low int64) (c Collected, err 
 	if err := s.flush(); err != nil {
 		return c, err
 	}
-	before := s.bytes.Load()
 	arriving, gone, err := s.uploads.abandoned(s.o.Now(), s.o.Pending)
 	if err != nil {
 		return c, fmt.Errorf("give up uploads: %w", err)
@@ -59,8 +65,7 @@ func (s *Store) collect(ctx context.Context, high, low int64) (c Collected, err 
 	if err := s.garbage(ctx, m); err != nil {
 		return c, err
 	}
-	freed, err := s.sweep(ctx)
-	c.Bytes = max(freed, before-s.bytes.Load())
+	c.Bytes, err = s.sweep(ctx)
 	return c, err
 }
 
@@ -126,7 +131,7 @@ func (s *Store) choose(m *model, arriving, high, low int64) []*image {
 			drop(i)
 		}
 	}
-	if high <= 0 || b.total <= high {
+	if b.total <= high {
 		return victims
 	}
 	for _, i := range list {
@@ -226,7 +231,8 @@ func (s *Store) garbage(ctx context.Context, m *model) error {
 		return err
 	}
 	for _, base := range []*base{s.durable, s.cache} {
-		if _, err := base.meta.GarbageCollect(ctx); err != nil {
+		// Not with a context that ends: containerd leaves a goroutine behind then.
+		if _, err := base.meta.GarbageCollect(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("collect garbage: %w", full(err))
 		}
 	}

@@ -86,17 +86,23 @@ func (f *files) open(d digest.Digest) (*os.File, error) {
 	return file, err
 }
 
-// put moves a file, which is whole and closed, to its place. One that is there already is
-// replaced if the new one was synced: it may be neither synced nor sound.
-func (f *files) put(from string, d digest.Digest, synced bool) error {
+// put moves a file that is whole to its place, and returns how many bytes that adds. One
+// that is there already is replaced if the new one was synced: it may be neither synced
+// nor sound.
+func (f *files) put(from string, d digest.Digest, synced bool) (added int64, err error) {
 	to := f.path(d)
-	if there, err := os.Stat(to); err == nil && !synced {
-		if fresh, err := os.Stat(from); err == nil && fresh.Size() == there.Size() {
-			return remove(from)
+	fresh, err := os.Stat(from)
+	if err != nil {
+		return 0, err
+	}
+	added = fresh.Size()
+	if there, err := os.Stat(to); err == nil {
+		if added -= there.Size(); added == 0 && !synced {
+			return 0, remove(from)
 		}
 	}
 	if err := os.Rename(from, to); err != nil {
-		return full(err)
+		return 0, full(err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +111,7 @@ func (f *files) put(from string, d digest.Digest, synced bool) error {
 	} else {
 		f.unsynced[d] = true
 	}
-	return nil
+	return added, nil
 }
 
 // syncDirs makes the names of blobs last.

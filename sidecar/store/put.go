@@ -30,7 +30,6 @@ func (m spaceManifests) Put(ctx context.Context, repository string, man registry
 	if err := m.place(ctx, repository, man, tags, path); err != nil {
 		return fmt.Errorf("put manifest %s: %w", man.Desc.Digest, err)
 	}
-	s.grow(man.Desc.Size)
 	return nil
 }
 
@@ -56,9 +55,11 @@ func (m spaceManifests) place(ctx context.Context, repository string, man regist
 	s, p, d := m.sp.s, m.sp.place(repository), man.Desc.Digest
 	s.making.RLock()
 	defer s.making.RUnlock()
-	if err := s.files.put(path, d, !m.sp.o.Volatile); err != nil {
+	added, err := s.files.put(path, d, !m.sp.o.Volatile)
+	if err != nil {
 		return errors.Join(err, remove(path))
 	}
+	s.grow(added)
 	if !m.sp.o.Volatile {
 		if err := s.files.syncDirs(); err != nil {
 			return err

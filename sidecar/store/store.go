@@ -103,6 +103,9 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.closeAll())
 	}
 	s.work = s.start()
+	if s.control, err = s.listen(); err != nil {
+		s.log("be asked by other processes", err) // and serves its own
+	}
 	return s, nil
 }
 
@@ -143,11 +146,11 @@ func (s *Store) Close() error {
 
 func (s *Store) closeAll() error {
 	var errs []error
-	if s.work != nil {
-		s.work.stop()
-	}
 	if s.control != nil {
 		errs = append(errs, s.control.close())
+	}
+	if s.work != nil {
+		s.work.stop()
 	}
 	if s.cache != nil {
 		errs = append(errs, s.flush(), s.end())

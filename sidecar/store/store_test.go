@@ -4,14 +4,10 @@ import (
 	"context"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/pipeline/registry"
 	"github.com/occystrap/occystrap/sidecar/store"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // open opens a store that is closed when the test ends.
 func open(t *testing.T, dir string, o store.Options) *store.Store {

@@ -88,7 +88,6 @@ func (u *upload) Commit(ctx context.Context, d digest.Digest) error {
 	if err := u.place(ctx, d); err != nil {
 		return fmt.Errorf("commit blob %s: %w", d, err)
 	}
-	u.sp.s.grow(u.a.size.Load())
 	return u.Close()
 }
 
@@ -101,9 +100,11 @@ func (u *upload) place(ctx context.Context, d digest.Digest) error {
 	if err := u.take(); err != nil {
 		return err
 	}
-	if err := s.files.put(u.path(), d, !u.sp.o.Volatile); err != nil {
+	added, err := s.files.put(u.path(), d, !u.sp.o.Volatile)
+	if err != nil {
 		return errors.Join(err, remove(u.path()))
 	}
+	s.grow(added)
 	if err := u.sp.arrived(ctx, u.repository, d); err != nil {
 		s.work.sweepSoon()
 		return err

@@ -41,6 +41,12 @@ type uses struct {
 
 func newUses() *uses { return &uses{m: map[use]*touch{}, now: time.Now} }
 
+func (s *uses) setNow(now func() time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = now
+}
+
 // touch tells of a use that is over at once.
 func (s *uses) touch(u use, at time.Time) { s.change(u, at, 0) }
 

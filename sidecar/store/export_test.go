@@ -1,0 +1,12 @@
+package store
+
+import "time"
+
+// SetSteady sets the clock that nobody sets, for what is in use.
+func (s *Store) SetSteady(now func() time.Time) { s.uses.setNow(now) }
+
+// Snapshot saves cache.db at once.
+func (s *Store) Snapshot() error { return s.snapshot() }
+
+// Grace is for how long what was used counts as in use.
+const Grace = grace
