@@ -74,30 +74,30 @@ func (u *upstream) adoptAll(ctx context.Context, repository string, got found, t
 
 // downstream gets a manifest by its digest. An index of which not all images went
 // downstream is there as a blob (forward.go).
-func (u *upstream) downstream(ctx context.Context, repository string, d digest.Digest) (descriptor, []byte, error) {
+func (u *upstream) downstream(ctx context.Context, repository string, d digest.Digest) (found, error) {
 	b := u.p.c.Keeper.Backend()
 	desc, raw, err := b.Manifests.Get(ctx, u.below(repository), registry.Ref{Digest: d})
 	if !errors.Is(err, pipeline.ErrNotFound) {
-		return desc, raw, err
+		return found{desc, raw, true}, err
 	}
 	rc, err := b.Blobs.Open(ctx, u.below(repository), d, 0)
 	if err != nil {
-		return descriptor{}, nil, err
+		return found{}, err
 	}
 	defer rc.Close()
 	limit := pipeline.Limits{}.WithDefaults().Manifest
 	raw, err = io.ReadAll(io.LimitReader(rc, limit+1))
 	if err != nil {
-		return descriptor{}, nil, err
+		return found{}, err
 	}
 	if got := d.Algorithm().FromBytes(raw); got != d {
-		return descriptor{}, nil, pipeline.DigestError("blob downstream", d, got)
+		return found{}, pipeline.DigestError("blob downstream", d, got)
 	}
 	m, err := registry.ParseManifest("", raw, d.Algorithm())
 	if err != nil || !pipeline.IsIndex(m.Desc.MediaType) {
-		return descriptor{}, nil, missing("manifest " + d.String())
+		return found{}, missing("manifest " + d.String())
 	}
-	return plain(m.Desc), raw, nil
+	return found{desc: plain(m.Desc), raw: raw}, nil
 }
 
 // downstreamTag is what a tag was when it was last sent downstream: for when nobody

@@ -33,11 +33,11 @@ type forwards struct {
 	got        found
 	manifest   registry.Manifest
 	tags       map[string]bool
-	busy, sent bool
+	sent       bool
 	partly     bool // the bytes of an index are downstream
+	busy       bool // somebody is at it
+	again      bool // something came meanwhile
 }
-
-func sentFact(d digest.Digest) string { return "sent/" + d.String() }
 
 // forward notes that clients want an image downstream, perhaps under a tag.
 func (u *upstream) forward(repository, tag string, got found) {
@@ -67,6 +67,17 @@ func (u *upstream) forward(repository, tag string, got found) {
 	u.p.background(func(ctx context.Context) { u.attempt(ctx, w) })
 }
 
+// forwarded notes that an image came from downstream, and need not go there.
+func (u *upstream) forwarded(repository string, got found) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	key := flightKey{repository, got.desc.Digest}
+	m, err := registry.ParseManifest(got.desc.MediaType, got.raw, got.desc.Digest.Algorithm())
+	if _, ok := u.wants.Peek(key); !ok && err == nil {
+		u.wants.Add(key, &forwards{repository: repository, got: got, manifest: m, tags: map[string]bool{}, sent: true})
+	}
+}
+
 // arrived goes on with the images of a repository that may be whole now.
 func (u *upstream) arrived(key flightKey) {
 	if u.p.c.Keeper == nil {
@@ -93,29 +104,29 @@ func (u *upstream) arrived(key flightKey) {
 // attempt sends an image downstream if it is whole.
 func (u *upstream) attempt(ctx context.Context, w *forwards) {
 	u.mu.Lock()
-	if w.busy || w.sent {
-		u.mu.Unlock()
-		return
+	defer u.mu.Unlock()
+	if w.again = w.busy; w.busy {
+		return // who is at it looks again
 	}
 	w.busy = true
-	tags := make([]string, 0, len(w.tags))
-	for tag := range w.tags {
-		tags = append(tags, tag)
-	}
-	u.mu.Unlock()
-	sent, partly := u.forwardNow(ctx, w, tags)
-	u.mu.Lock()
-	w.busy = false
-	w.sent = sent && len(tags) == len(w.tags)
-	w.partly = w.partly || partly
-	again := sent && !w.sent
-	u.mu.Unlock()
-	if again {
-		u.attempt(ctx, w)
+	defer func() { w.busy = false }()
+	for again := true; again && !w.sent && ctx.Err() == nil; again = w.again {
+		w.again = false
+		tags := make([]string, 0, len(w.tags))
+		for tag := range w.tags {
+			tags = append(tags, tag)
+		}
+		partly := w.partly
+		u.mu.Unlock()
+		sent, partly := u.forwardNow(ctx, w, tags, partly)
+		u.mu.Lock()
+		w.sent = sent && len(tags) == len(w.tags)
+		w.again = w.again || sent && !w.sent
+		w.partly = w.partly || partly
 	}
 }
 
-func (u *upstream) forwardNow(ctx context.Context, w *forwards, tags []string) (sent, partly bool) {
+func (u *upstream) forwardNow(ctx context.Context, w *forwards, tags []string, had bool) (sent, partly bool) {
 	whole, some, err := u.whole(ctx, w.repository, w.manifest, 0)
 	index := pipeline.IsIndex(w.got.desc.MediaType)
 	switch {
@@ -124,7 +135,7 @@ func (u *upstream) forwardNow(ctx context.Context, w *forwards, tags []string) (
 	case whole:
 		src := registry.NewSource(u.mirror.Backend(), w.repository, registry.Ref{Digest: w.got.desc.Digest}, nil)
 		return u.deliver(ctx, w.repository, tags, src), false
-	case index && some && !w.partly:
+	case index && some && !had:
 		return false, u.deliver(ctx, w.repository, []string{"occystrap-index-" + w.got.desc.Digest.Encoded()[:40]}, &listing{w.got})
 	}
 	return false, false
@@ -184,7 +195,7 @@ func (u *upstream) deliver(ctx context.Context, repository string, tags []string
 		if err != nil {
 			return err
 		}
-		_, err = pipeline.Run(ctx, src, nil, sink, pipeline.Options{
+		_, err = pipeline.Run(ctx, src, nil, verbatim{sink}, pipeline.Options{
 			Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}}, Parallel: u.p.c.Parallel, Retries: makeRetries, TempDir: u.p.c.TempDir,
 		})
 		return err
@@ -194,6 +205,15 @@ func (u *upstream) deliver(ctx context.Context, repository string, tags []string
 		u.warn(fmt.Sprintf("%s/%s could not be sent downstream", u.Host, repository), err)
 	}
 	return err == nil
+}
+
+// verbatim is a sink that gets layers as they are: a digest that clients know must not
+// become another one, as it does where plain layers are compressed on their way.
+type verbatim struct{ pipeline.Sink }
+
+func (v verbatim) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error) {
+	plan, err := v.Sink.Plan(ctx, l)
+	return pipeline.Plan{Held: plan.Held, Encoding: pipeline.AsItCame}, err
 }
 
 // indexArtifact says what the artifact is that has an index as its blob.

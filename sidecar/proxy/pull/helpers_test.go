@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/goleak"
 
@@ -401,3 +402,5 @@ func rule(t testing.TB, s rules.Spec) func(_, _ string) *rules.Rule {
 
 // pullAgain is after all that is remembered of failures.
 const pullAgain = time.Minute
+
+var versioned = specs.Versioned{SchemaVersion: 2}

@@ -28,6 +28,8 @@ func (*manifests) Delete(context.Context, string, digest.Digest) error { return 
 type found struct {
 	desc ocispec.Descriptor
 	raw  []byte
+	// below: it came from downstream, as a manifest.
+	below bool
 }
 
 // Stat describes a manifest. One that is not here is asked for, not fetched, unless
@@ -61,7 +63,7 @@ func (u *upstream) byDigest(ctx context.Context, repository string, d digest.Dig
 	now := u.p.c.Now()
 	if desc, raw, ok := u.memo.get(key, now); ok {
 		u.looked("manifest", true)
-		return found{desc, raw}, nil
+		return found{desc: desc, raw: raw}, nil
 	}
 	if r.made != nil {
 		if got, err := get(ctx, r.made, repository, d); err == nil || !errors.Is(err, pipeline.ErrNotFound) {
@@ -84,6 +86,8 @@ func (u *upstream) byDigest(ctx context.Context, repository string, d digest.Dig
 		if err := u.allowed(ctx, repository, got, r); err != nil {
 			return found{}, err
 		}
+	} else {
+		u.forward(repository, "", got)
 	}
 	u.memo.put(key, got.desc, got.raw, now)
 	return got, nil
@@ -114,7 +118,7 @@ func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.De
 	key := "exact/" + repository + "@" + desc.Digest.String()
 	if desc, raw, ok := u.memo.get(key, u.p.c.Now()); ok {
 		u.looked("manifest", true)
-		return found{desc, raw}, nil
+		return found{desc: desc, raw: raw}, nil
 	}
 	got, err := get(ctx, u.mirror, repository, desc.Digest)
 	switch {
@@ -131,6 +135,9 @@ func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.De
 		if err != nil {
 			return found{}, err
 		}
+		if got.below {
+			u.forwarded(repository, got)
+		}
 		return got, u.keep(ctx, u.mirror, repository, got, tags)
 	})
 	if err == nil {
@@ -142,10 +149,10 @@ func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.De
 // fetch gets a manifest from downstream, where its digest is known, or upstream.
 func (u *upstream) fetch(ctx context.Context, repository string, ref registry.Ref) (found, error) {
 	if k := u.p.c.Keeper; k != nil && ref.Digest != "" {
-		desc, raw, err := u.downstream(ctx, repository, ref.Digest)
+		got, err := u.downstream(ctx, repository, ref.Digest)
 		if err == nil {
-			u.received(sideDownstream, int64(len(raw)))
-			return found{desc, raw}, nil
+			u.received(sideDownstream, int64(len(got.raw)))
+			return got, nil
 		}
 		u.failed(sideDownstream, err)
 	}
@@ -164,7 +171,7 @@ func (u *upstream) fetch(ctx context.Context, repository string, ref registry.Re
 	}
 	u.works()
 	u.received(sideUpstream, int64(len(raw)))
-	return found{desc, raw}, nil
+	return found{desc: desc, raw: raw}, nil
 }
 
 // stat asks the upstream what a manifest is. kept: an answer is here in any case.
@@ -197,7 +204,7 @@ func (u *upstream) stat(ctx context.Context, repository string, ref registry.Ref
 // get reads a manifest of a space by its digest.
 func get(ctx context.Context, s Space, repository string, d digest.Digest) (found, error) {
 	desc, raw, err := s.Backend().Manifests.Get(ctx, repository, registry.Ref{Digest: d})
-	return found{desc, raw}, err
+	return found{desc: desc, raw: raw}, err
 }
 
 // keep puts a manifest whose digest was compared into a space. Its blobs come when

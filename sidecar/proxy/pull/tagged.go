@@ -37,7 +37,7 @@ func (u *upstream) byTag(ctx context.Context, repository, tag string, r *rule, b
 		return u.make(ctx, repository, tag, n.Desc, r)
 	}
 	if got.raw != nil || !bytes {
-		return found{n.Desc, got.raw}, nil
+		return found{desc: n.Desc, raw: got.raw}, nil
 	}
 	got, err = u.exact(ctx, repository, n.Desc, []string{tag})
 	if err == nil {
