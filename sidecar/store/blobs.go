@@ -22,7 +22,7 @@ type spaceBlobs struct{ sp *Space }
 
 // Stat says how many bytes a blob has.
 func (b spaceBlobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
-	size, err := b.sp.size(ctx, b.sp.place(repository).namespace(), d)
+	size, err := b.sp.size(b.sp.place(repository).namespace(), d)
 	if err == nil {
 		b.sp.s.uses.touch(use{b.sp.place(repository), d}, b.sp.s.o.Now())
 	}
@@ -30,12 +30,12 @@ func (b spaceBlobs) Stat(ctx context.Context, repository string, d digest.Digest
 }
 
 // size is that of a blob that is visible in a namespace.
-func (sp *Space) size(ctx context.Context, ns string, d digest.Digest) (size int64, err error) {
+func (sp *Space) size(ns string, d digest.Digest) (size int64, err error) {
 	for _, base := range sp.bases() {
 		var there bool
-		if err := base.view(ctx, ns, func(ctx context.Context, _ *bbolt.Tx) (err error) {
-			size, there, err = base.knows(ctx, d)
-			return err
+		if err := base.bolt.View(func(tx *bbolt.Tx) error {
+			size, there = base.knows(tx, ns, d)
+			return nil
 		}); err != nil || there {
 			return size, err
 		}
@@ -54,7 +54,7 @@ func (sp *Space) bases() []*base {
 // Open reads a blob. The image that has it is not removed before it was closed; what
 // is returned is a *File.
 func (b spaceBlobs) Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {
-	if _, err := b.sp.size(ctx, b.sp.place(repository).namespace(), d); err != nil {
+	if _, err := b.sp.size(b.sp.place(repository).namespace(), d); err != nil {
 		return nil, err
 	}
 	u := use{b.sp.place(repository), d}
@@ -90,7 +90,7 @@ func (f *File) Close() error {
 // Mount makes a blob of another repository of the space visible in this one.
 func (b spaceBlobs) Mount(ctx context.Context, repository, from string, d digest.Digest) error {
 	if from != "" {
-		if _, err := b.sp.size(ctx, b.sp.place(from).namespace(), d); err != nil {
+		if _, err := b.sp.size(b.sp.place(from).namespace(), d); err != nil {
 			return err
 		}
 	} else if there, err := b.sp.anywhere(ctx, d); err != nil || !there {
@@ -123,11 +123,11 @@ func (sp *Space) anywhere(ctx context.Context, d digest.Digest) (there bool, err
 		err := base.view(ctx, "", func(ctx context.Context, tx *bbolt.Tx) error {
 			all, err := places(ctx, tx)
 			for ns, p := range all {
-				if err != nil || there {
+				if there {
 					break
 				}
 				if p.space == sp.name {
-					_, there, err = base.knows(within(ctx, tx, ns), d)
+					_, there = base.knows(tx, ns, d)
 				}
 			}
 			return err

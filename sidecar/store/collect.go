@@ -46,6 +46,15 @@ func (s *Store) collect(ctx context.Context, high, low int64) (c Collected, err 
 	}
 	s.collecting.Lock()
 	defer s.collecting.Unlock()
+	err = s.withReserve(func() error {
+		more, err := s.collectOnce(ctx, high, low)
+		c.Images, c.Uploads, c.Bytes = c.Images+more.Images, c.Uploads+more.Uploads, c.Bytes+more.Bytes
+		return err
+	})
+	return c, err
+}
+
+func (s *Store) collectOnce(ctx context.Context, high, low int64) (c Collected, err error) {
 	if err := s.flush(); err != nil {
 		return c, err
 	}

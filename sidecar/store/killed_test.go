@@ -108,7 +108,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	dir := t.TempDir()
 	known := map[string]string{}
 	for range kills {
-		kill(t, dir, 1+rand.IntN(60), known)
+		kill(t, dir, 1+rand.IntN(30), known)
 		check(t, dir, known)
 		if t.Failed() {
 			return

@@ -99,6 +99,9 @@ func (i *image) item(m *model) Item {
 
 // Usage counts what is there.
 func (s *Store) Usage(ctx context.Context) (Usage, error) {
+	if err := s.wait(ctx); err != nil { // until the bytes are counted
+		return Usage{}, err
+	}
 	m, err := s.lookAt(ctx)
 	if err != nil {
 		return Usage{}, err

@@ -67,7 +67,7 @@ func (m spaceManifests) place(ctx context.Context, repository string, man regist
 	}
 	s.made(d)
 	e := entryOf(man, s.o.Now())
-	present, err := m.present(ctx, p, man, &e)
+	present, err := m.present(p, man, &e)
 	if err == nil {
 		base := m.sp.images()
 		defer s.manifests.forget(p)
@@ -102,7 +102,7 @@ func (s *Store) settle(ctx context.Context, sp *Space, p place, parts []digest.D
 
 // present are the parts that the repository has; the others are marked as absent if
 // that is allowed. The Handler looked before, but something may have been removed since.
-func (m spaceManifests) present(ctx context.Context, p place, man registry.Manifest, e *entry) ([]digest.Digest, error) {
+func (m spaceManifests) present(p place, man registry.Manifest, e *entry) ([]digest.Digest, error) {
 	allowed := map[digest.Digest]bool{}
 	for _, d := range man.Blobs {
 		if len(d.URLs) > 0 {
@@ -111,7 +111,7 @@ func (m spaceManifests) present(ctx context.Context, p place, man registry.Manif
 	}
 	var there []digest.Digest
 	for i, part := range e.Parts {
-		_, err := m.sp.size(ctx, p.namespace(), part.Digest)
+		_, err := m.sp.size(p.namespace(), part.Digest)
 		if err == nil {
 			if _, err = os.Stat(m.sp.s.files.path(part.Digest)); err != nil {
 				err = missing("blob", part.Digest.String())

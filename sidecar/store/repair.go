@@ -34,7 +34,7 @@ func (s *Store) Repair(ctx context.Context, report func(Fault)) error {
 		return err
 	}
 	for _, base := range []*base{s.durable, s.cache} {
-		if err := s.dropBad(ctx, base, bad, report); err != nil {
+		if err := s.withReserve(func() error { return s.dropBad(ctx, base, bad, report) }); err != nil {
 			return err
 		}
 	}

@@ -102,6 +102,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.closeAll())
 	}
+	s.keepReserve()
 	s.work = s.start()
 	if s.control, err = s.listen(); err != nil {
 		s.log("be asked by other processes", err) // and serves its own

@@ -94,23 +94,14 @@ func (s *Store) recorded(ctx context.Context) (map[digest.Digest]bool, error) {
 	return all, nil
 }
 
-// eachRecord reads the keys of containerd's records alone: v1/NAMESPACE/content/blob
-// (its package metadata, buckets.go).
+// eachRecord calls fn for all blobs of a namespace.
 func eachRecord(tx *bbolt.Tx, ns string, fn func(digest.Digest)) {
-	b := tx.Bucket([]byte("v1"))
-	for _, name := range []string{ns, "content", "blob"} {
-		if b == nil {
-			return
-		}
-		b = b.Bucket([]byte(name))
+	if b := records(tx, ns); b != nil {
+		_ = b.ForEachBucket(func(k []byte) error { // which only ends with an error of fn
+			fn(digest.Digest(k))
+			return nil
+		})
 	}
-	if b == nil {
-		return
-	}
-	_ = b.ForEachBucket(func(k []byte) error {
-		fn(digest.Digest(k))
-		return nil
-	})
 }
 
 // sweepTemporary removes what a crash left of files that were being written.

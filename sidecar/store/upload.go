@@ -39,7 +39,8 @@ type upload struct {
 	closed     bool
 }
 
-// Write appends. What was written before an error stays, and counts.
+// Write appends. What was written before an error stays, and counts; not so on a full
+// disk, where the space is worth more.
 func (u *upload) Write(p []byte) (int, error) {
 	if u.closed || u.a.ended.Load() {
 		return 0, errEnded
@@ -51,7 +52,10 @@ func (u *upload) Write(p []byte) (int, error) {
 		writeBack(u.a.f, at, int64(n))
 	}
 	if err != nil {
-		err = fmt.Errorf("write an upload: %w", full(err))
+		if isFull(err) {
+			err = errors.Join(full(err), u.a.all.cancel(u.a.name))
+		}
+		err = fmt.Errorf("write an upload: %w", err)
 	}
 	return n, err
 }
