@@ -41,7 +41,7 @@ var siblings = map[string][]string{
 	"pipeline/scheme/daemon":    {"pipeline/scheme/tarball"},
 	"pipeline/scheme/bundle":    {"pipeline/scheme/dir"},
 	"pipeline/scheme/overlay":   {"pipeline/scheme/dir"},
-	"pipeline/pipelinetest":     {"pipeline/registry"}, // fakes of its backends
+	"pipeline/pipelinetest":     {"pipeline/registry"},     // fakes of its backends
 	"sidecar/proxy/proxytest":   {"pipeline/pipelinetest"}, // for the tests of its siblings
 }
 

@@ -25,26 +25,34 @@ const (
 type sum [sha256.Size]byte
 
 // users are the lines of an htpasswd file: names and bcrypt hashes.
-type users map[string][]byte
+type users struct {
+	hash map[string][]byte
+	// dummy is checked for names that are not there, so that time does not tell them from
+	// others. Nobody has its password.
+	dummy []byte
+}
 
 func parseUsers(raw []byte) (users, error) {
-	u := users{}
+	u := users{hash: map[string][]byte{}}
+	most := bcrypt.MinCost
 	for n, line := range lines(raw) {
 		name, hash, ok := strings.Cut(line, ":")
 		cost, err := bcrypt.Cost([]byte(hash))
 		switch {
 		case !ok || name == "":
-			return nil, fmt.Errorf("line %d is not NAME:HASH; htpasswd -B writes it", n)
+			return u, fmt.Errorf("line %d is not NAME:HASH; htpasswd -B writes it", n)
 		case err != nil:
-			return nil, fmt.Errorf("line %d has no bcrypt hash, the only kind that is taken; htpasswd -B writes it", n)
+			return u, fmt.Errorf("line %d has no bcrypt hash, the only kind that is taken; htpasswd -B writes it", n)
 		case cost > maxCost:
-			return nil, fmt.Errorf("line %d has a bcrypt cost of %d; at most %d, since each login pays it", n, cost, maxCost)
-		case u[name] != nil:
-			return nil, fmt.Errorf("line %d names a user a second time", n)
+			return u, fmt.Errorf("line %d has a bcrypt cost of %d; at most %d, since each login pays it", n, cost, maxCost)
+		case u.hash[name] != nil:
+			return u, fmt.Errorf("line %d names a user a second time", n)
 		}
-		u[name] = []byte(hash)
+		u.hash[name], most = []byte(hash), max(most, cost)
 	}
-	return u, nil
+	var err error
+	u.dummy, err = bcrypt.GenerateFromPassword([]byte(rand.Text()), most)
+	return u, err
 }
 
 // tokens are the names of those who may use a bearer token.

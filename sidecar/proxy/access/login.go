@@ -100,13 +100,6 @@ const (
 	atOnce = 2
 )
 
-// dummy is checked for users that there are not, so that time does not tell them from others.
-// Nobody has its password.
-var dummy = sync.OnceValue(func() []byte {
-	h, _ := bcrypt.GenerateFromPassword([]byte("nobody"), bcrypt.DefaultCost)
-	return h
-})
-
 // logins remembers who was right, so that a pull of many blobs hashes one password once: by a
 // keyed hash of all that the answer depends on.
 type logins struct {
@@ -119,9 +112,9 @@ type logins struct {
 
 // right says whether a password is a user's.
 func (l *logins) right(ctx context.Context, u users, name, password string) bool {
-	hash, there := u[name]
+	hash, there := u.hash[name]
 	if !there {
-		hash = dummy()
+		hash = u.dummy
 	}
 	m := hmac.New(sha256.New, l.key[:])
 	for _, part := range [][]byte{hash, []byte(name), []byte(password)} {

@@ -70,7 +70,7 @@ func (g *Guard) proof(i Identity) []byte {
 		return nil
 	}
 	if g.users != nil {
-		if hash := g.users.get()[i.User]; hash != nil {
+		if hash := g.users.get().hash[i.User]; hash != nil {
 			return g.sign("user", string(hash))
 		}
 	}
