@@ -28,6 +28,13 @@ endif
 SHARE := $(DESTDIR)$(PREFIX)/share
 UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
+# Where a user's own manager looks for units (systemd.unit(5)).
+ifeq ($(shell id -u),0)
+USER_UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/user
+else
+USER_UNITS := $(SHARE)/systemd/user
+endif
+
 # The manual is written by a program that runs here, whatever is built.
 HOST_GO := GOOS= GOARCH= $(GO)
 
@@ -91,7 +98,7 @@ man: ## write man pages into bin/man
 	$(HOST_GO) run ./contrib/docs/gen -man bin/man
 
 .PHONY: install
-install: build man ## install plugin, command, man pages, completion and, as root, the sidecar (PREFIX, PLUGIN_DIR and DESTDIR say where)
+install: build man ## install plugin, command, man pages, completion and the sidecar with its units (PREFIX, PLUGIN_DIR and DESTDIR say where)
 	install -d '$(DESTDIR)$(PLUGIN_DIR)' '$(DESTDIR)$(PREFIX)/bin'
 	install -m 0755 bin/docker-occystrap '$(DESTDIR)$(PLUGIN_DIR)/docker-occystrap'
 	install -m 0755 bin/occystrap '$(DESTDIR)$(PREFIX)/bin/occystrap'
@@ -100,8 +107,11 @@ install: build man ## install plugin, command, man pages, completion and, as roo
 	install -m 0644 contrib/completion/occystrap.bash '$(SHARE)/bash-completion/completions/occystrap'
 	install -m 0644 contrib/completion/_occystrap '$(SHARE)/zsh/site-functions/_occystrap'
 	install -m 0644 contrib/completion/occystrap.fish '$(SHARE)/fish/vendor_completions.d/occystrap.fish'
-ifeq ($(shell id -u),0)
 	install -m 0755 bin/occystrapd '$(DESTDIR)$(PREFIX)/bin/occystrapd'
+	install -d '$(USER_UNITS)'
+	install -m 0644 contrib/systemd/user/*.service contrib/systemd/user/*.socket '$(USER_UNITS)/'
+	sed -i 's,^ExecStart=/usr/local/,ExecStart=$(PREFIX)/,' '$(USER_UNITS)'/occystrapd-*.service
+ifeq ($(shell id -u),0)
 	install -d '$(UNITS)'
 	install -m 0644 contrib/systemd/*.service contrib/systemd/*.socket '$(UNITS)/'
 	sed -i 's,^ExecStart=/usr/local/,ExecStart=$(PREFIX)/,' '$(UNITS)'/occystrapd-*.service

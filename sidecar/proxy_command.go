@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -50,9 +51,22 @@ func (p *program) proxy(ctx context.Context, args []string) error {
 	})
 }
 
-// stateFolder is what systemd makes of StateDirectory=occystrap-proxy, for who is
-// not the proxy itself.
-const stateFolder = "/var/lib/occystrap-proxy"
+// stateFolders are what systemd makes of StateDirectory=occystrap-proxy, for who is
+// not the proxy itself: that of a user's own unit, by two versions of systemd, and
+// the system's.
+func stateFolders(getenv func(string) string) (all []string) {
+	if dir := getenv("STATE_DIRECTORY"); dir != "" {
+		return []string{dir}
+	}
+	if home := getenv("HOME"); home != "" && os.Geteuid() != 0 {
+		all = append(all, cmp.Or(getenv("XDG_STATE_HOME"), filepath.Join(home, ".local", "state")), cmp.Or(getenv("XDG_CONFIG_HOME"), filepath.Join(home, ".config")))
+	}
+	all = append(all, "/var/lib")
+	for i := range all {
+		all[i] = filepath.Join(all[i], "occystrap-proxy")
+	}
+	return all
+}
 
 // secret prints the secret of this installation.
 func (p *program) secret(args []string) error {
@@ -60,24 +74,22 @@ func (p *program) secret(args []string) error {
 	if err != nil || s == nil {
 		return err
 	}
-	name := s.secret(func(key string) string {
-		if value := os.Getenv(key); value != "" || key != "STATE_DIRECTORY" {
-			return value
+	var name string
+	var raw []byte
+	for _, dir := range stateFolders(os.Getenv) {
+		name = s.secret(func(string) string { return dir })
+		if name == "" {
+			return errors.New("the settings demand no secret")
 		}
-		return stateFolder
-	})
-	if name == "" {
-		return errors.New("the settings demand no secret")
+		if raw, err = os.ReadFile(name); err == nil {
+			_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(raw)))
+			return err
+		}
 	}
-	raw, err := os.ReadFile(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no secret at %s yet: the proxy makes it when it is started first, as by asking it for something", name)
-	case err != nil:
-		return fmt.Errorf("read the secret, which is for root and the proxy: %w", err)
 	}
-	_, err = fmt.Fprintln(p.stdout, strings.TrimSpace(string(raw)))
-	return err
+	return fmt.Errorf("read the secret, which is for root and the proxy: %w", err)
 }
 
 // many is a flag that may be given several times.
