@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/occystrap/occystrap/pipeline/credential"
 	"github.com/occystrap/occystrap/pipeline/scheme/remote"
+	"github.com/occystrap/occystrap/sidecar/proxy/meter"
 )
 
 // clients are the registries that the proxy talks to.
@@ -26,15 +28,15 @@ const lookUpTime = 30 * time.Second
 
 // make makes the clients. A login that cannot be looked up is none: who needs it is
 // told when it is refused.
-func (cs *clients) make(c Config) (err error) {
+func (cs *clients) make(c Config, m *meter.Meter) (err error) {
 	if c.Downstream.Host != "" {
-		if cs.downstream, err = c.Downstream.client(c); err != nil {
+		if cs.downstream, err = c.Downstream.client(c, m, true); err != nil {
 			return fmt.Errorf("downstream %s: %w", c.Downstream.Host, err)
 		}
 		cs.downstreamLogin = c.Downstream.login() != ""
 	}
 	for _, u := range c.Upstreams {
-		client, err := u.client(c)
+		client, err := u.client(c, m, false)
 		if err != nil {
 			return fmt.Errorf("upstream %s: %w", u.Host, err)
 		}
@@ -52,10 +54,11 @@ func (cs *clients) close() {
 	}
 }
 
-func (r Remote) client(c Config) (*remote.Client, error) {
+func (r Remote) client(c Config, m *meter.Meter, downstream bool) (*remote.Client, error) {
 	cfg := remote.Config{
 		Source: r.keys(), Sink: r.keys(), Insecure: r.Insecure, SkipVerify: r.SkipVerify, CA: r.CA, Realms: r.Realms,
 		UserAgent: c.Program, Compression: c.Compression, Recompress: c.Recompress,
+		Around: func(next http.RoundTripper) http.RoundTripper { return m.Transport(r.Host, downstream, next) },
 	}
 	if !r.Private {
 		cfg.Allow = r.allow()

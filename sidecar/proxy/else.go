@@ -15,8 +15,8 @@ import (
 // orElse reads names that nobody has pushed at the default upstream, if there is
 // one.
 //
-// Whether a blob is there is not asked upstream: a client that pushes asks it to find
-// out what it need not send.
+// A blob is looked for there only by who reads it: a client that pushes asks whether
+// it is here to find out what it need not send.
 func orElse(g *generation, b registry.Backend) registry.Backend {
 	if g.config.Upstream == "" {
 		return b
@@ -48,6 +48,15 @@ func isMissing(err error) bool {
 type elseBlobs struct {
 	registry.Blobs
 	elsewhere
+}
+
+func (b elseBlobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
+	size, err := b.Blobs.Stat(ctx, repository, d)
+	if isMissing(err) && registry.Reads(ctx) {
+		there, name := b.at(repository)
+		return there.Blobs.Stat(ctx, name, d)
+	}
+	return size, err
 }
 
 func (b elseBlobs) Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {

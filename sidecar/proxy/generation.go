@@ -63,7 +63,7 @@ func (p *Proxy) generation(ctx context.Context, c Config, old *generation) (g *g
 	if err = g.remember(ctx, p, old); err != nil {
 		return g, err
 	}
-	if err = g.clients.make(c); err != nil {
+	if err = g.clients.make(c, p.meter); err != nil {
 		return g, err
 	}
 	var keeper keep.Keeper

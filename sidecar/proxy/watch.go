@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -35,27 +36,33 @@ func (p *Proxy) ready(ctx context.Context) error {
 // watch tells the meter and the log what pulls do.
 func (p *Proxy) watch() pull.Watch {
 	return pull.Watch{
-		Looked: func(_, kind string, hit bool) {
+		Looked: func(host, kind string, hit bool, size int64) {
 			if hit {
-				p.meter.Hit(meter.Kind(kind), 0)
+				p.meter.Hit(meter.Kind(kind), size)
 			} else {
 				p.meter.Miss(meter.Kind(kind))
 			}
+			p.budget(host)
 		},
-		Received: func(_, side string, n int64) {
-			if side == "downstream" {
-				p.meter.Bytes(meter.DownstreamIn, n)
-			} else {
-				p.meter.Bytes(meter.UpstreamIn, n)
-			}
-		},
-		Failed: func(host, _ string, err error) { p.meter.Asked(host, meter.Reason(err), err) },
 		Warn: func(host, message string, err error) {
 			p.log.Warn(message, "upstream", host, "error", err)
 		},
 		Made: func(host, repository, tag string, r pipeline.Report) {
 			p.meter.Image(meter.Image{Pull: true, Host: host, Repository: repository, Tags: []string{tag}, Stored: stored(r)})
 		},
+	}
+}
+
+// budget tells the meter what an upstream said of its limit.
+func (p *Proxy) budget(host string) {
+	g := p.current()
+	for i, u := range g.config.Upstreams {
+		if u.Host != host {
+			continue
+		}
+		if b := g.clients.upstreams[i].Budget(cmp.Or(u.Address, u.Host)); b.Limit > 0 || !b.Until.IsZero() {
+			p.meter.SetBudget(host, meter.Budget(b))
+		}
 	}
 }
 
@@ -73,6 +80,7 @@ func (p *Proxy) pushedImage(i push.Image, downstream string) {
 		Host: downstream, Repository: i.Repository, Tags: i.Tags, Received: i.Received.String(), Stored: i.Stored.String(),
 		Bytes: i.In, Reused: i.Reused, Duration: i.Duration, Err: i.Err,
 	})
+	p.meter.Saved(i.Reused)
 	for _, dropped := range i.Dropped {
 		p.log.Info("left out by a rule", "repository", i.Repository, "what", dropped)
 	}

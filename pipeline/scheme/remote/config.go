@@ -59,6 +59,9 @@ type Config struct {
 	// longer fails at once. 0 waits a minute at most, whatever was asked for; in a Client
 	// it stands for ten seconds.
 	MaxWait time.Duration
+	// Around is put around the connections, as to count what goes through them; nil
+	// is nothing.
+	Around func(http.RoundTripper) http.RoundTripper
 	// Transport replaces the connections of our own making (for tests); CA,
 	// SkipVerify and the proxy variables do not count then.
 	Transport http.RoundTripper

@@ -62,6 +62,9 @@ func newTransport(cfg Config) (transport, error) {
 		DisableCompression: true,
 	}
 	guard.next = t
+	if cfg.Around != nil {
+		return transport{cfg.Around(guard), t.CloseIdleConnections}, nil
+	}
 	return transport{guard, t.CloseIdleConnections}, nil
 }
 

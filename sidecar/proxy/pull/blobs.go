@@ -26,7 +26,11 @@ func (*blobs) Delete(context.Context, string, digest.Digest) error { return erro
 func (b *blobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
 	reads := registry.Reads(ctx)
 	if size, err := b.kept(ctx, repository, d); err == nil || !errors.Is(err, pipeline.ErrNotFound) {
-		b.looked("blob", err == nil)
+		saved := int64(0)
+		if reads {
+			saved = size
+		}
+		b.saw("blob", err == nil, saved)
 		return size, err
 	}
 	key := flightKey{repository, d}

@@ -262,7 +262,7 @@ func newWorldIn(t testing.TB, up *far, in *spaces, change func(c *pull.Config)) 
 		Upstreams: []pull.Upstream{{Host: host, Address: up.addr(), Client: client(t)}},
 		Space:     in.get, Now: w.clock.now,
 		Watch: pull.Watch{
-			Looked:   func(_, kind string, hit bool) { w.count(fmt.Sprintf("%s %t", kind, hit), 1) },
+			Looked:   func(_, kind string, hit bool, _ int64) { w.count(fmt.Sprintf("%s %t", kind, hit), 1) },
 			Received: func(_, side string, n int64) { w.count(side, int(n)) },
 			Failed:   func(_, side string, _ error) { w.count("failed "+side, 1) },
 			Warn:     func(_, message string, err error) { w.warn(fmt.Sprintf("%s: %v", message, err)) },

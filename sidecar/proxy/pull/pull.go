@@ -73,8 +73,9 @@ type Upstream struct {
 // Watch is told what happens, at once and often: it must not block. What is nil is
 // not told.
 type Watch struct {
-	// Looked up: kind is "manifest" or "blob"; hit says that nobody had to be asked.
-	Looked func(host, kind string, hit bool)
+	// Looked up: kind is "manifest" or "blob"; hit says that nobody had to be asked. Size
+	// is that of a blob that was here; 0 where it is not known.
+	Looked func(host, kind string, hit bool, size int64)
 	// Received are bytes of blobs and manifests from a side, "upstream" or "downstream".
 	Received func(host, side string, n int64)
 	// Failed is a question to a side that was not answered.

@@ -108,9 +108,12 @@ func shared[T any](ctx context.Context, u *upstream, key string, do func(ctx con
 
 // The rest tells what happens.
 
-func (u *upstream) looked(kind string, hit bool) {
+func (u *upstream) looked(kind string, hit bool) { u.saw(kind, hit, 0) }
+
+// saw tells of a look-up, and of the bytes that need not come.
+func (u *upstream) saw(kind string, hit bool, size int64) {
 	if f := u.p.c.Watch.Looked; f != nil {
-		f(u.Host, kind, hit)
+		f(u.Host, kind, hit, size)
 	}
 }
 
