@@ -59,6 +59,7 @@ Only root and the user who started it are let in. As a service: occystrapd proxy
 		DisableFlagsInUseLine: true,
 	}
 	o.install(cmd)
+	cmd.AddCommand(p.proxyStatusCommand())
 	return cmd
 }
 
@@ -174,4 +175,3 @@ func ownPeers() []uint32 {
 	}
 	return []uint32{0, uint32(uid)} //nolint:gosec // uids fit
 }
-

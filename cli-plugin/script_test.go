@@ -43,6 +43,7 @@ func TestScript(t *testing.T) {
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits":    exits,
+		"watched":  startWatched,
 		"mkimage":  makeArchive,
 		"mkremote": makeRemote,
 		"mkindex":  makeIndex,
@@ -61,9 +62,6 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"mkleak":   makeLeak,
 		"mkpython": makePython,
 		"mkbase":   makeBase,
-
-		"mkstore":    makeStore,
-		"spoilstore": spoilStore,
 
 		"mksigned":  makeSigned,
 		"referrers": showReferrers,

@@ -201,12 +201,16 @@ func (b *bench) proxyNormalize() job {
 
 // proxyHeads asks for a manifest over and over.
 func (b *bench) proxyHeads() job {
+	requests := headCount
+	if b.quick {
+		requests /= 100
+	}
 	ask := func(host, name string) attempt {
-		return told(attempt{command: self(headsName, host, "/v2/"+name+"/manifests/1", strconv.Itoa(headCount), strconv.Itoa(headConnections))}, nil)
+		return told(attempt{command: self(headsName, host, "/v2/"+name+"/manifests/1", strconv.Itoa(requests), strconv.Itoa(headConnections))}, nil)
 	}
 	return job{
 		name: "proxy: HEAD of a manifest",
-		note: fmt.Sprintf("%d requests over %d connections that are kept, by a client of this program's own.", headCount, headConnections),
+		note: fmt.Sprintf("%d requests over %d connections that are kept, by a client of this program's own.", requests, headConnections),
 		contenders: []contender{
 			b.through(ours, "", b.fromUpstream, func(ctx context.Context, _ trial, w *proxyWorld) (attempt, error) {
 				_, err := pulls(w.proxy.host, b.mirrored(), 1, 1).run(ctx)

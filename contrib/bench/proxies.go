@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -128,7 +129,7 @@ func (b *bench) occystrapd(ctx context.Context) (string, error) {
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
-	return program, build(ctx, b.module, program, "./cmd/occystrapd")
+	return program, build(ctx, b.module, program, "./cmd/occystrapd", slices.Clone(b.goEnv)...)
 }
 
 // A counter stands before a registry and counts how often blobs are fetched.

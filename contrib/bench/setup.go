@@ -50,7 +50,7 @@ func (s *session) open(ctx context.Context) error {
 		return err
 	}
 	s.ends = append(s.ends, func() error { return os.RemoveAll(s.dir) })
-	s.bench = &bench{env: s.env, module: s.module, dir: s.dir}
+	s.bench = &bench{env: s.env, module: s.module, dir: s.dir, quick: s.quick}
 	// Go's caches, wherever this user has them: contenders get another home.
 	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOENV"} {
 		value, err := output(ctx, "go", "env", key)
@@ -109,10 +109,10 @@ func (s *session) programs(ctx context.Context) error {
 }
 
 // build makes a program without cgo.
-func build(ctx context.Context, dir, out, name string) error {
+func build(ctx context.Context, dir, out, name string, env ...string) error {
 	_, err := command{
 		args: []string{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, name},
-		dir:  dir, env: []string{"CGO_ENABLED=0"},
+		dir:  dir, env: append(env, "CGO_ENABLED=0"),
 	}.run(ctx)
 	return err
 }
@@ -169,11 +169,10 @@ func (s *session) farm(ctx context.Context) error {
 		}
 	}
 	s.say("starting daemons")
-	sidecar := filepath.Join(s.dir, "bin", "occystrapd")
-	if err := build(ctx, s.module, sidecar, "./cmd/occystrapd"); err != nil {
+	sidecar, err := b.occystrapd(ctx)
+	if err != nil {
 		return err
 	}
-	var err error
 	if b.most, err = writeMost(ctx, layout{dir: b.layout}, b.checker.image, s.dir); err != nil {
 		return err
 	}

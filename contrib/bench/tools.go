@@ -22,6 +22,7 @@ type bench struct {
 	plain    int64    // size of the plain layers
 	module   string   // the folder of go.mod
 	dir      string   // of this call: for what is built and unpacked
+	quick    bool     // see whether it works
 	goEnv    []string // what the go command needs besides
 	wanted   []string // what a search finds, once it is known
 	tree     treeSum  // of the image, once it was unpacked
