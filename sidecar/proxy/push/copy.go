@@ -28,42 +28,42 @@ func isManifest(d ocispec.Descriptor) bool {
 
 // copy sends a manifest on as it is. Most of its blobs are there, since they went while
 // they arrived.
-func (p *Push) copy(ctx context.Context, repository string, m registry.Manifest, tags []string, rule *rules.Rule) (report pipeline.Report, err error) {
-	dst, err := p.cfg.Keeper.Sink(ctx, repository, tags)
+func (p *Push) copy(ctx context.Context, d delivery) (report pipeline.Report, err error) {
+	dst, err := p.cfg.Keeper.Sink(ctx, d.repository, d.tags)
 	if err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, onSink(dst.Close())) }()
-	listed, err := p.copyChildren(ctx, repository, m, rule)
+	listed, err := p.copyChildren(ctx, d)
 	if err != nil {
 		return report, err
 	}
-	if err := p.copyBlobs(ctx, repository, slices.Concat(m.Blobs, listed), dst, &report); err != nil {
+	if err := p.copyBlobs(ctx, d, slices.Concat(d.m.Blobs, listed), dst, &report); err != nil {
 		return report, err
 	}
-	out := pipeline.Manifest{Desc: m.Desc, Raw: m.Raw, Root: true, Names: names(repository, tags)}
+	out := pipeline.Manifest{Desc: d.m.Desc, Raw: d.m.Raw, Root: true, Names: names(d.repository, d.tags)}
 	if err := dst.Commit(ctx, out); err != nil {
 		return report, onSink(err)
 	}
 	if err := dst.Publish(ctx); err != nil {
 		return report, onSink(err)
 	}
-	report.Written += int64(len(m.Raw))
-	report.Roots = []pipeline.RootReport{{Names: out.Names, Source: m.Desc.Digest, Manifest: m.Desc}}
+	report.Written += int64(len(d.m.Raw))
+	report.Roots = []pipeline.RootReport{{Names: out.Names, Source: d.m.Desc.Digest, Manifest: d.m.Desc}}
 	return report, nil
 }
 
 // copyBlobs sends what a manifest names, but for what lives elsewhere and is not here.
-func (p *Push) copyBlobs(ctx context.Context, repository string, blobs []ocispec.Descriptor, dst pipeline.Sink, report *pipeline.Report) error {
+func (p *Push) copyBlobs(ctx context.Context, d delivery, blobs []ocispec.Descriptor, dst pipeline.Sink, report *pipeline.Report) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(p.cfg.Parallel)
 	sent := make([]bool, len(blobs))
 	for i, desc := range blobs {
-		if len(desc.URLs) > 0 {
+		if len(desc.URLs) > 0 || d.held[desc.Digest] {
 			continue
 		}
 		group.Go(func() (err error) {
-			sent[i], err = p.copyBlob(gctx, repository, desc, dst)
+			sent[i], err = p.copyBlob(gctx, d.repository, desc, dst)
 			return err
 		})
 	}
@@ -106,15 +106,15 @@ func (p *Push) copyBlob(ctx context.Context, repository string, desc ocispec.Des
 
 // copyChildren sees to it that the manifests which an index lists are kept, and returns
 // the blobs that it lists. Where filters have a say nothing counts as a manifest.
-func (p *Push) copyChildren(ctx context.Context, repository string, m registry.Manifest, rule *rules.Rule) (blobs []ocispec.Descriptor, err error) {
-	for _, e := range m.Entries {
-		if isManifest(e) && rule.Plain() {
-			if err := p.copyChild(ctx, repository, e, rule); err != nil {
+func (p *Push) copyChildren(ctx context.Context, d delivery) (blobs []ocispec.Descriptor, err error) {
+	for _, e := range d.m.Entries {
+		if isManifest(e) && d.rule.Plain() {
+			if err := p.copyChild(ctx, d, e); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		_, err := p.Backend().Blobs.Stat(ctx, repository, e.Digest)
+		_, err := p.Backend().Blobs.Stat(ctx, d.repository, e.Digest)
 		switch {
 		case err == nil:
 			blobs = append(blobs, e)
@@ -127,13 +127,13 @@ func (p *Push) copyChildren(ctx context.Context, repository string, m registry.M
 
 // copyChild sees to it that a manifest is kept. It nearly always is: it was acknowledged.
 // Only what came under another rule, which had it wait, is not.
-func (p *Push) copyChild(ctx context.Context, repository string, desc ocispec.Descriptor, rule *rules.Rule) error {
+func (p *Push) copyChild(ctx context.Context, d delivery, desc ocispec.Descriptor) error {
 	ref := registry.Ref{Digest: desc.Digest}
-	_, err := p.cfg.Keeper.Backend().Manifests.Stat(ctx, repository, ref)
+	_, err := p.cfg.Keeper.Backend().Manifests.Stat(ctx, d.repository, ref)
 	if !isMissing(err) {
 		return err
 	}
-	got, raw, err := p.cfg.Staging.Manifests.Get(ctx, repository, ref)
+	got, raw, err := p.cfg.Staging.Manifests.Get(ctx, d.repository, ref)
 	if isMissing(err) {
 		return nil // what an index may lack
 	}
@@ -144,7 +144,7 @@ func (p *Push) copyChild(ctx context.Context, repository string, desc ocispec.De
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
-	_, err = p.copy(ctx, repository, child, nil, rule)
+	_, err = p.copy(ctx, delivery{repository: d.repository, m: child, rule: d.rule})
 	return err
 }
 

@@ -57,7 +57,8 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	if waits(m, tags, rule) {
 		return stored, p.keepReceived(ctx, repository, m)
 	}
-	if told.In, told.Out, err = p.settle(ctx, repository, digests(m.Blobs)); err != nil {
+	early, err := p.settle(ctx, repository, digests(m.Blobs))
+	if told.In, told.Out = early.in, early.out; err != nil {
 		return stored, err
 	}
 	select {
@@ -66,7 +67,7 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	case <-ctx.Done():
 		return stored, context.Cause(ctx)
 	}
-	report, err := p.sendOn(ctx, repository, m, tags, rule)
+	report, err := p.sendOn(ctx, delivery{repository, m, tags, rule, early.held})
 	told.In += int64(len(m.Raw))
 	told.Reused = max(report.Reused-told.Out, 0)
 	told.Out += report.Written
@@ -84,45 +85,54 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	return stored, p.keepReceived(ctx, repository, m)
 }
 
+// A delivery is a manifest that goes to the keeper.
+type delivery struct {
+	repository string
+	m          registry.Manifest
+	tags       []string
+	rule       *rules.Rule
+	held       map[digest.Digest]bool // blobs that the keeper has for certain
+}
+
 // sendOn brings an image to the keeper, and notes what it is kept as.
-func (p *Push) sendOn(ctx context.Context, repository string, m registry.Manifest, tags []string, rule *rules.Rule) (report pipeline.Report, err error) {
-	going, err := p.followSubject(ctx, repository, m)
-	if err != nil {
+func (p *Push) sendOn(ctx context.Context, d delivery) (report pipeline.Report, err error) {
+	came := d.m.Desc.Digest
+	if d.m, err = p.followSubject(ctx, d.repository, d.m); err != nil {
 		return report, err
 	}
-	if err := p.judge(ctx, repository, going, rule, 0); err != nil {
+	if err := p.judge(ctx, d.repository, d.m, d.rule, 0); err != nil {
 		return report, err
 	}
-	if copies(going, rule) {
-		report, err = p.copy(ctx, repository, going, tags, rule)
+	if copies(d.m, d.rule) {
+		report, err = p.copy(ctx, d)
 	} else {
-		report, err = p.run(ctx, repository, going, tags, rule)
+		report, err = p.run(ctx, d)
 	}
 	if err != nil {
 		return report, err
 	}
 	for _, root := range report.Roots {
-		if err := p.note(ctx, repository, m.Desc.Digest, root.Manifest); err != nil {
-			return report, fmt.Errorf("remember what %s is kept as: %w", m.Desc.Digest, err)
+		if err := p.note(ctx, d.repository, came, root.Manifest); err != nil {
+			return report, fmt.Errorf("remember what %s is kept as: %w", came, err)
 		}
 	}
 	return report, nil
 }
 
 // run sends a manifest through the filters.
-func (p *Push) run(ctx context.Context, repository string, going registry.Manifest, tags []string, rule *rules.Rule) (report pipeline.Report, err error) {
-	filters, err := rule.Filters()
+func (p *Push) run(ctx context.Context, d delivery) (report pipeline.Report, err error) {
+	filters, err := d.rule.Filters()
 	if err != nil {
 		return report, err
 	}
 	src := p.Backend()
-	src.Manifests = withManifest{src.Manifests, going}
-	dst, err := p.cfg.Keeper.Sink(ctx, repository, tags)
+	src.Manifests = withManifest{src.Manifests, d.m}
+	dst, err := p.cfg.Keeper.Sink(ctx, d.repository, d.tags)
 	if err != nil {
 		return report, err
 	}
-	source := registry.NewSource(src, repository, registry.Ref{Digest: going.Desc.Digest}, names(repository, tags))
-	return pipeline.Run(ctx, source, filters, dst, p.options(rule))
+	source := registry.NewSource(src, d.repository, registry.Ref{Digest: d.m.Desc.Digest}, names(d.repository, d.tags))
+	return pipeline.Run(ctx, source, filters, dst, p.options(d.rule))
 }
 
 // keepReceived has a manifest answered by the digest that it came with. That comes last:

@@ -147,33 +147,41 @@ func recovered(err *error) {
 	}
 }
 
+// A settling is what has become of blobs before their manifest came.
+type settling struct {
+	in, out int64                  // bytes that came, and that were sent on
+	held    map[digest.Digest]bool // those that the keeper has for certain, as they came
+}
+
 // settle waits for what is on its way of some blobs, so that the run of their manifest
-// finds it there. What has not begun leaves its place to the run. It returns how many
-// bytes came, and how many of those kept were sent.
-func (p *Push) settle(ctx context.Context, repository string, blobs []digest.Digest) (in, out int64, err error) {
+// finds it there. What has not begun leaves its place to the run.
+func (p *Push) settle(ctx context.Context, repository string, blobs []digest.Digest) (s settling, err error) {
+	s.held = map[digest.Digest]bool{}
 	for _, d := range blobs {
+		k := place{repository, d}
 		p.mu.Lock()
-		a := p.came[place{repository, d}]
+		a := p.came[k]
 		p.mu.Unlock()
 		if a == nil {
 			continue
 		}
 		if err := a.settled(ctx); err != nil {
-			return in, out, err
+			return s, err
 		}
 		a.mu.Lock()
-		in += a.blob.Size
+		s.in += a.blob.Size
 		if how := a.sent.How; how != "" && how != pipeline.HowHeld && how != pipeline.HowCached {
-			out += a.sent.Result.Size
+			s.out += a.sent.Result.Size
 		}
+		s.held[d] = a.sent.Result.Digest == d
 		a.mu.Unlock()
 		p.mu.Lock()
-		if p.came[place{repository, d}] == a {
-			delete(p.came, place{repository, d})
+		if p.came[k] == a {
+			delete(p.came, k)
 		}
 		p.mu.Unlock()
 	}
-	return in, out, nil
+	return s, nil
 }
 
 // settled waits for what is at work on an arrival, or keeps it from beginning.
