@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -65,11 +66,15 @@ func (b *blobs) Open(ctx context.Context, repository string, d digest.Digest, of
 		leave()
 		return nil, b.answer(err)
 	}
-	if rc, ok := f.reader(ctx, offset, leave); ok {
+	if rc, ok := f.reader(ctx, offset, leave, b.past); ok {
 		return rc, nil
 	}
 	defer leave()
 	if err := f.whenWhole(ctx); err != nil {
+		if full := new(keepError); errors.As(err, &full) {
+			rc, err := b.past(ctx, f, offset)
+			return rc, b.answer(err)
+		}
 		return nil, b.answer(err)
 	}
 	return b.open(ctx, repository, d, offset)
@@ -176,6 +181,9 @@ func (u *upstream) fly(key flightKey) (*flight, func(), error) {
 			f.end(err)
 			u.flights.drop(f)
 			f.release()
+			if full := new(keepError); errors.As(err, &full) {
+				u.warn("a blob could not be kept", fmt.Errorf("blob %s: %w", key.digest, full.err))
+			}
 			if err == nil {
 				u.arrived(key)
 			}

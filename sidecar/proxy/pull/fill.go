@@ -36,7 +36,7 @@ func (u *upstream) fill(ctx context.Context, f *flight) error {
 	id := uuid.NewString()
 	up, err := space.Backend().Uploads.Begin(ctx, f.key.repository, id)
 	if err != nil {
-		return fmt.Errorf("keep blob %s: %w", f.key.digest, err)
+		return f.past(size, err)
 	}
 	defer up.Close()
 	if size < 0 { // the registry does not tell: clients wait until it is known
@@ -44,11 +44,13 @@ func (u *upstream) fill(ctx context.Context, f *flight) error {
 	}
 	file, err := up.Open(ctx)
 	if err != nil {
-		return fmt.Errorf("keep blob %s: %w", f.key.digest, err)
+		return errors.Join(f.past(size, err), u.cancel(space, f.key.repository, id))
 	}
 	f.begin(size, file)
 	if err := u.move(ctx, f, src, up, size, side); err != nil {
-		u.failed(side, err)
+		if full := new(keepError); !errors.As(err, &full) {
+			u.failed(side, err)
+		}
 		return errors.Join(err, u.cancel(space, f.key.repository, id))
 	}
 	f.verified()
@@ -68,7 +70,7 @@ func (u *upstream) move(ctx context.Context, f *flight, src io.Reader, up io.Wri
 		n, err := src.Read(buf[:min(int64(len(buf)), size-written)])
 		if n > 0 {
 			if _, err := up.Write(buf[:n]); err != nil {
-				return fmt.Errorf("keep blob %s: %w", f.key.digest, err)
+				return &keepError{err}
 			}
 			written += int64(n)
 			f.advance(written)

@@ -60,7 +60,8 @@ func (f *flight) wait(ctx context.Context) (int64, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.size < 0 || f.err != nil && f.seen == 0 {
+	var full *keepError
+	if f.size < 0 || f.err != nil && f.seen <= 0 && !errors.As(f.err, &full) {
 		return 0, f.err
 	}
 	return f.size, nil
@@ -76,6 +77,14 @@ func (f *flight) begin(size int64, file io.ReadCloser) {
 	f.closer = file
 	f.mu.Unlock()
 	close(f.begun)
+}
+
+// past begins a flight that cannot be kept: clients are sent past the store.
+func (f *flight) past(size int64, err error) error {
+	if size >= 0 {
+		f.begin(size, nil)
+	}
+	return &keepError{err}
 }
 
 // advance lets readers have what was written, but for the last byte.
@@ -131,15 +140,16 @@ func (f *flight) release() {
 	}
 }
 
-// reader reads from an offset on. False: the file cannot be read before it is whole.
-func (f *flight) reader(ctx context.Context, offset int64, leave func()) (io.ReadCloser, bool) {
+// reader reads from an offset on; past is for what the store does not take. False: the
+// file cannot be read before it is whole.
+func (f *flight) reader(ctx context.Context, offset int64, leave func(), past passer) (io.ReadCloser, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.file == nil || f.users == 0 {
 		return nil, false
 	}
 	f.users++
-	return &flightReader{ctx: ctx, f: f, at: offset, leave: leave}, true
+	return &flightReader{ctx: ctx, f: f, at: offset, leave: leave, past: past}, true
 }
 
 // A flightReader is one client's.
@@ -149,12 +159,23 @@ type flightReader struct {
 	at    int64
 	leave func()
 	once  sync.Once
+	past  passer
+	rest  io.ReadCloser // from past
 }
 
 func (r *flightReader) Read(p []byte) (int, error) {
 	for {
+		if r.rest != nil {
+			return r.rest.Read(p)
+		}
 		ready, more, err := r.state()
+		var full *keepError
 		switch {
+		case errors.As(err, &full):
+			if r.rest, err = r.past(r.ctx, r.f, r.at); err != nil {
+				return 0, err
+			}
+			continue
 		case ready > 0:
 			n, err := r.f.file.ReadAt(p[:min(int64(len(p)), ready)], r.at)
 			r.at += int64(n)
@@ -197,6 +218,9 @@ func (r *flightReader) state() (ready int64, more <-chan struct{}, err error) {
 // Close ends one client's use.
 func (r *flightReader) Close() error {
 	r.once.Do(func() {
+		if r.rest != nil {
+			_ = r.rest.Close() // it was only read
+		}
 		r.f.release()
 		r.leave()
 	})
