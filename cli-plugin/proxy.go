@@ -175,3 +175,4 @@ func ownPeers() []uint32 {
 	}
 	return []uint32{0, uint32(uid)} //nolint:gosec // uids fit
 }
+

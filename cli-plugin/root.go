@@ -56,7 +56,7 @@ that $OCCYSTRAP_CONFIG names.`,
 		_ = root.RegisterFlagCompletionFunc(name, fixed(c.allowed)) // fails only for flags that do not exist
 	}
 	root.AddCommand(p.processCommand(), p.planCommand(), p.searchCommand(), p.infoCommand(), p.checkCommand(), p.diffCommand(), p.saveCommand(), p.loadCommand(), p.copyCommand(), p.proxyCommand(), p.inventoryCommand(), p.umountCommand(), p.versionCommand())
-	root.AddCommand(p.cacheCommand())
+	root.AddCommand(p.cacheCommand(), p.storeCommand())
 	root.AddCommand(p.legacyCommands()...)
 	root.AddCommand(p.topics()...)
 	return root

@@ -63,6 +63,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"mkpython": makePython,
 		"mkbase":   makeBase,
 
+		"mkstore":    makeStore,
+		"spoilstore": spoilStore,
+
 		"mksigned":  makeSigned,
 		"referrers": showReferrers,
 		"logins":    writeLogins,

@@ -40,7 +40,7 @@ type reply struct {
 	Collected *Collected `json:"collected,omitempty"`
 	Error     string     `json:"error,omitempty"`
 	// NotFound says that the error is pipeline.ErrNotFound.
-	NotFound bool `json:"not_found,omitempty"`
+	NotFound bool `json:"notFound,omitempty"`
 }
 
 // control is the socket by which other processes ask this one. Only the user of the

@@ -23,7 +23,7 @@ type Item struct {
 	Repository string        `json:"repository"`
 	Tags       []string      `json:"tags,omitempty"`
 	Digest     digest.Digest `json:"digest"`
-	MediaType  string        `json:"media_type"`
+	MediaType  string        `json:"mediaType"`
 	// Size is that of all its blobs and manifests, in bytes; other images may share them.
 	Size int64 `json:"size"`
 	// Used is when it was last put, described or read.

@@ -69,18 +69,18 @@ func (a *arrival) wake() {
 }
 
 // wait returns how much there is once it is more than off, or all.
-func (a *arrival) wait(ctx context.Context, off int64) (size int64, ended bool, err error) {
+func (a *arrival) wait(ctx context.Context, off int64) (int64, error) {
 	var rest *time.Timer
 	for {
 		a.mu.Lock()
-		size, ended, err = a.size, a.ended, a.err
+		size, ended, err := a.size, a.ended, a.err
 		if a.more == nil {
 			a.more = make(chan struct{})
 		}
 		more := a.more
 		a.mu.Unlock()
 		if size > off || ended {
-			return size, ended, err
+			return size, err
 		}
 		if rest == nil {
 			rest = time.NewTimer(a.stall)
@@ -89,9 +89,9 @@ func (a *arrival) wait(ctx context.Context, off int64) (size int64, ended bool, 
 		select {
 		case <-more:
 		case <-rest.C:
-			return size, false, errStalled
+			return size, errStalled
 		case <-ctx.Done():
-			return size, false, context.Cause(ctx)
+			return size, context.Cause(ctx)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func (a *arrival) open(ctx context.Context) (io.ReadCloser, error) {
 		if ended {
 			return a.staging.Blobs.Open(ctx, a.repository, blob.Digest, 0)
 		}
-		if _, _, err := a.wait(ctx, size); err != nil {
+		if _, err := a.wait(ctx, size); err != nil {
 			return nil, err
 		}
 	}
@@ -123,7 +123,7 @@ func (a *arrival) open(ctx context.Context) (io.ReadCloser, error) {
 
 // follow reads the blob from its start while it comes.
 func (a *arrival) follow(ctx context.Context) (io.ReadCloser, error) {
-	if _, _, err := a.wait(ctx, 0); err != nil {
+	if _, err := a.wait(ctx, 0); err != nil {
 		return nil, err
 	}
 	rc, err := a.open(ctx)
@@ -148,7 +148,7 @@ func (f *following) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	size, _, err := f.a.wait(f.ctx, f.off)
+	size, err := f.a.wait(f.ctx, f.off)
 	switch {
 	case err != nil:
 		return 0, err

@@ -166,8 +166,10 @@ func TestArtifactsAreNotFiltered(t *testing.T) {
 	w, s := start(t, []string{normalize}, nil), pipelinetest.NewStore()
 	chart := s.Put("application/vnd.cncf.helm.chart.content.v1.tar+gzip", pipelinetest.Compress(t, pipeline.Gzip, plainLayer(t, "Chart.yaml", 5000)))
 	text := s.Put("text/plain", []byte("hello"))
-	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/vnd.cncf.helm.config.v1+json",
-		Config: s.Put("application/vnd.cncf.helm.config.v1+json", []byte("{}")), Layers: []ocispec.Descriptor{chart, text}}
+	m := ocispec.Manifest{
+		MediaType: ocispec.MediaTypeImageManifest, ArtifactType: "application/vnd.cncf.helm.config.v1+json",
+		Config: s.Put("application/vnd.cncf.helm.config.v1+json", []byte("{}")), Layers: []ocispec.Descriptor{chart, text},
+	}
 	m.SchemaVersion = 2
 	desc := s.PutJSON(t, m.MediaType, m)
 	a, _ := w.pushImage("charts/app", "1", s, desc)

@@ -64,8 +64,8 @@ func unread(m registry.Manifest) (blobs []ocispec.Descriptor) {
 	_ = json.Unmarshal(m.Raw, &fields) // it was parsed before
 	image := fields.Config.MediaType == ocispec.MediaTypeImageConfig || fields.Config.MediaType == pipeline.MediaTypeDockerConfig
 	for i, d := range m.Blobs {
-		config := i == 0
-		if !config && !(image && pipeline.LayerCompression(d.MediaType) != "") && len(d.URLs) == 0 {
+		config, layer := i == 0, image && pipeline.LayerCompression(d.MediaType) != ""
+		if !config && !layer && len(d.URLs) == 0 {
 			blobs = append(blobs, d)
 		}
 	}
