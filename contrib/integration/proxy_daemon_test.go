@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -191,4 +193,56 @@ func TestProxyPushesThrough(t *testing.T) {
 		t.Errorf("the tag is %s here and %s downstream", got, want)
 	}
 	p.stop(t)
+}
+
+// The command takes the options that the Python tool's took: credentials for each
+// side, compression, cache, folders, and how much goes on at once.
+func TestProxyCommandTakesItsOptions(t *testing.T) {
+	t.Parallel()
+	downstream := pipelinetest.Env(t, "OCCYSTRAP_TEST_REGISTRY_AUTH")
+	user, password := pipelinetest.Env(t, "OCCYSTRAP_TEST_REGISTRY_USER"), pipelinetest.Env(t, "OCCYSTRAP_TEST_REGISTRY_PASSWORD")
+	command, err := program()
+	must(t, err)
+	dir := t.TempDir()
+	cache, temp := filepath.Join(dir, "layers.json"), filepath.Join(dir, "temp")
+	must(t, os.Mkdir(temp, 0o700))
+	prefix := "face-" + strings.ToLower(rand.Text())
+	p := &proxied{dir: dir, program: command, args: []string{
+		"proxy", "--downstream", downstream + "/" + prefix, "--insecure", "--username", user, "--password", password,
+		"-f", "normalize-timestamps", "--compression", "zstd", "--layer-cache", cache, "--temp-dir", temp, "--parallel", "1", "--concurrency", "1",
+	}}
+	p.start(t, "127.0.0.1:0")
+	for _, name := range []string{"app", "again"} {
+		if out, err := exec.CommandContext(t.Context(), command, "process", "tar://"+busyboxArchive, "registry://"+p.address+"/"+name+":1").CombinedOutput(); err != nil {
+			t.Fatalf("push: %v\n%s", err, out)
+		}
+	}
+	p.stop(t)
+	for _, want := range []string{"What is pushed goes to " + downstream + "/" + prefix, "2 images pushed, 0 failed"} {
+		if !strings.Contains(p.log.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, p.log)
+		}
+	}
+	if strings.Contains(p.log.String(), password) {
+		t.Error("it prints the password")
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+downstream+"/v2/"+prefix+"/app/manifests/1", nil)
+	must(t, err)
+	r.SetBasicAuth(user, password)
+	r.Header.Set("Accept", "application/vnd.oci.image.manifest.v1+json")
+	resp, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if resp.StatusCode != http.StatusOK || !bytes.Contains(raw, []byte("tar+zstd")) {
+		t.Errorf("downstream has, with status %d, %s", resp.StatusCode, raw)
+	}
+	if kept, err := os.ReadFile(cache); err != nil || !bytes.Contains(kept, []byte(prefix)) {
+		t.Errorf("the layer cache is %s, %v", kept, err)
+	}
+	left, err := filepath.Glob(filepath.Join(temp, "*"))
+	if must(t, err); len(left) > 0 {
+		t.Errorf("temporary files are left: %v", left)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/filter"
@@ -35,6 +36,9 @@ type generation struct {
 	mirrored map[string]*registry.Handler
 	handler  http.Handler
 	requests sync.WaitGroup
+
+	mu     sync.Mutex
+	saving *time.Timer // nil: nothing waits to be saved
 }
 
 // belongs is the key of a request's generation in its context.
@@ -148,6 +152,40 @@ func (g *generation) layers() pipeline.Cache {
 	return g.cache
 }
 
+// saveEvery is how long what the layer cache has learned may be in memory only.
+const saveEvery = 10 * time.Second
+
+// learned saves the layer cache before long.
+func (g *generation) learned(p *Proxy) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cache == nil || g.saving != nil {
+		return
+	}
+	g.saving = time.AfterFunc(saveEvery, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.saving = nil
+		if err := g.cache.Save(context.Background()); err != nil {
+			p.log.Warn("what was learned of layers is not remembered", "error", err)
+		}
+	})
+}
+
+// save saves the layer cache for the last time.
+func (g *generation) save(ctx context.Context) error {
+	if g.cache == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.saving != nil {
+		g.saving.Stop()
+		g.saving = nil
+	}
+	return g.cache.Save(context.WithoutCancel(ctx))
+}
+
 // drain finishes what was begun.
 func (g *generation) drain(ctx context.Context) error {
 	var errs []error
@@ -157,10 +195,7 @@ func (g *generation) drain(ctx context.Context) error {
 	if g.pull != nil {
 		errs = append(errs, g.pull.Drain(ctx))
 	}
-	if g.cache != nil {
-		errs = append(errs, g.cache.Save(context.WithoutCancel(ctx)))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, g.save(ctx))...)
 }
 
 // close ends what goes on.

@@ -79,7 +79,11 @@ func (g *generation) pushes(p *Proxy, keeper keep.Keeper) {
 	g.push = push.New(push.Config{
 		Staging: staging.Backend(), Keeper: keeper, Rules: g.rules, Notes: staging, Cache: g.layers(),
 		Concurrency: c.Concurrency, Parallel: c.Parallel, Retries: retries, TempDir: p.temp,
-		Done: func(i push.Image) { p.pushedImage(i, c.Downstream.Host) }, Events: p.events,
+		Done: func(i push.Image) {
+			p.pushedImage(i, c.Downstream.Host)
+			g.learned(p)
+		},
+		Events: p.events,
 	})
 	g.backend = orElse(g, g.push.Backend())
 }
