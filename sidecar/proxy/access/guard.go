@@ -102,8 +102,13 @@ func (g *Guard) checkOwner(r *http.Request, i *Identity) *registry.Error {
 	return nil
 }
 
-// refused tells of a request that was not let in.
+// refused tells of a request that was not let in. That clients ask first without a
+// login, to learn how to log in, is nothing to tell.
 func (g *Guard) refused(r *http.Request, i Identity, e *registry.Error) {
+	if e.Code == registry.Unauthorized && r.Header.Get("Authorization") == "" && r.Header.Get(SecretHeader) == "" {
+		g.c.Log.Debug("login demanded", "by", i, "method", r.Method, "path", r.URL.EscapedPath(), "reason", e.Message)
+		return
+	}
 	if g.told.AllowN(g.c.Now(), 1) {
 		g.c.Log.Warn("request refused", "by", i, "method", r.Method, "path", r.URL.EscapedPath(), "host", r.Host, "reason", e.Message)
 	}
