@@ -87,7 +87,12 @@ func (p *program) proxy(ctx context.Context, cmd *cobra.Command, o proxyOptions)
 	if err != nil {
 		return err
 	}
+	if c.Filter.Epoch, err = sourceDateEpoch(cmd); err != nil {
+		return err
+	}
+	p.results = &results{w: p.docker.Out()}
 	notes := p.proxyNotes()
+	c.Filter.Search = p.searchResults("", (&notices{w: p.docker.Err()}).event)
 	c.Log = notes.log()
 	for i, address := range o.listen {
 		if o.listen[i], err = side.ListenAddress(address); err != nil {

@@ -209,7 +209,7 @@ func TestProxyCommandTakesItsOptions(t *testing.T) {
 	prefix := "face-" + strings.ToLower(rand.Text())
 	p := &proxied{dir: dir, program: command, args: []string{
 		"proxy", "--downstream", downstream + "/" + prefix, "--insecure", "--username", user, "--password", password,
-		"-f", "normalize-timestamps", "--compression", "zstd", "--layer-cache", cache, "--temp-dir", temp, "--parallel", "1", "--concurrency", "1",
+		"-f", "normalize-timestamps", "-f", "inspect:file=" + filepath.Join(dir, "inspected"), "-f", "search:pattern=*/busybox", "--compression", "zstd", "--layer-cache", cache, "--temp-dir", temp, "--parallel", "1", "--concurrency", "1",
 	}}
 	p.start(t, "127.0.0.1:0")
 	for _, name := range []string{"app", "again"} {
@@ -222,6 +222,9 @@ func TestProxyCommandTakesItsOptions(t *testing.T) {
 		if !strings.Contains(p.log.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, p.log)
 		}
+	}
+	if inspected, err := os.ReadFile(filepath.Join(dir, "inspected")); err != nil || bytes.Count(inspected, []byte("\n")) != 2 || !strings.Contains(p.log.String(), "bin/busybox") {
+		t.Errorf("two images were inspected, and searched for busybox: %s, %v\n%s", inspected, err, p.log)
 	}
 	if strings.Contains(p.log.String(), password) {
 		t.Error("it prints the password")

@@ -29,7 +29,8 @@ type Config struct {
 	// where none does.
 	All   rules.Spec
 	Rules []rules.Spec
-	// Filter is what the filters of rules get from outside; its TempDir is the proxy's.
+	// Filter is what the filters of rules get from outside; its TempDir is the proxy's,
+	// and a search without a place to print to goes to the log.
 	Filter filter.Defaults
 
 	// Concurrency is how many images are filtered at once, Parallel how many layers of each;

@@ -55,6 +55,9 @@ func (p *Proxy) generation(ctx context.Context, c Config, old *generation) (g *g
 		}
 	}()
 	c.Filter.TempDir = p.temp
+	if c.Filter.Search == nil {
+		c.Filter.Search = func(string) (filter.SearchResults, error) { return found{p.log}, nil }
+	}
 	if g.rules, err = rules.New(c.All, c.Rules, filter.Kinds(c.Filter)); err != nil {
 		return g, err
 	}
