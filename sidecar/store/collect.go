@@ -75,6 +75,7 @@ func (s *Store) collectOnce(ctx context.Context, high, low int64) (c Collected, 
 		return c, err
 	}
 	c.Bytes, err = s.sweep(ctx)
+	s.rearm()
 	return c, err
 }
 

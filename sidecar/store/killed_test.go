@@ -103,7 +103,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	kills := 40
 	if testing.Short() {
-		kills = 6
+		kills = 4
 	}
 	dir := t.TempDir()
 	known := map[string]string{}

@@ -12,7 +12,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
 )
 
@@ -35,6 +34,7 @@ type repo struct {
 	parents   map[digest.Digest]int       // how many manifests name a manifest
 	pins      map[string]bool             // tags and digests
 	used      map[digest.Digest]time.Time
+	about     map[digest.Digest][]digest.Digest // manifests by their subject
 }
 
 // model reads both databases.
@@ -80,7 +80,7 @@ func (s *Store) model(ctx context.Context) (*model, error) {
 // read reads one namespace.
 func (m *model) read(ctx context.Context, tx *bbolt.Tx, r *repo) error {
 	r.tags, r.manifests, r.blobs = map[string]digest.Digest{}, map[digest.Digest]entry{}, map[digest.Digest]bool{}
-	r.leased, r.parents = map[digest.Digest]time.Time{}, map[digest.Digest]int{}
+	r.leased, r.parents, r.about = map[digest.Digest]time.Time{}, map[digest.Digest]int{}, map[digest.Digest][]digest.Digest{}
 	if err := r.base.content.Walk(ctx, func(i content.Info) error {
 		r.blobs[i.Digest] = true
 		m.sizes[i.Digest] = i.Size
@@ -107,6 +107,9 @@ func (m *model) read(ctx context.Context, tx *bbolt.Tx, r *repo) error {
 			return fmt.Errorf("read what is known of manifest %s: %w", k, err)
 		}
 		r.manifests[digest.Digest(k)] = e
+		if e.Subject != "" {
+			r.about[e.Subject] = append(r.about[e.Subject], digest.Digest(k))
+		}
 		for _, p := range e.Parts {
 			if p.Manifest {
 				r.parents[p.Digest]++
@@ -163,8 +166,8 @@ func (r *repo) roots() []digest.Digest {
 	}
 	var list []digest.Digest
 	for d, e := range r.manifests {
-		_, about := r.manifests[e.Subject]
-		if tagged[d] || r.parents[d] == 0 && !about {
+		_, subject := r.manifests[e.Subject]
+		if tagged[d] || r.parents[d] == 0 && !subject {
 			list = append(list, d)
 		}
 	}
@@ -174,7 +177,6 @@ func (r *repo) roots() []digest.Digest {
 
 // closure is all that belongs to a root: manifests and blobs, and what refers to them.
 func (r *repo) closure(root digest.Digest) map[digest.Digest]bool {
-	about := r.about()
 	seen := map[digest.Digest]bool{}
 	var visit func(d digest.Digest)
 	visit = func(d digest.Digest) {
@@ -185,24 +187,10 @@ func (r *repo) closure(root digest.Digest) map[digest.Digest]bool {
 		for _, p := range r.manifests[d].Parts {
 			visit(p.Digest)
 		}
-		for _, a := range about[d] {
+		for _, a := range r.about[d] {
 			visit(a)
 		}
 	}
 	visit(root)
 	return seen
 }
-
-// about are the manifests by their subject.
-func (r *repo) about() map[digest.Digest][]digest.Digest {
-	m := map[digest.Digest][]digest.Digest{}
-	for d, e := range r.manifests {
-		if e.Subject != "" {
-			m[e.Subject] = append(m[e.Subject], d)
-		}
-	}
-	return m
-}
-
-// describe is the descriptor of a manifest.
-func (r *repo) describe(d digest.Digest) ocispec.Descriptor { return r.manifests[d].Desc }

@@ -64,6 +64,8 @@ type Store struct {
 	sweeping   sync.Mutex
 	// bytes is what is on disk, as far as is known without looking.
 	bytes atomic.Int64
+	// trigger is how many bytes have the worker collect.
+	trigger atomic.Int64
 
 	// placed are blobs that came while sweep looks; nil while it does not.
 	placedMu sync.Mutex
@@ -102,6 +104,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.closeAll())
 	}
+	s.trigger.Store(o.High)
 	s.keepReserve()
 	s.work = s.start()
 	if s.control, err = s.listen(); err != nil {

@@ -79,10 +79,15 @@ func (s *Store) readAll(ctx context.Context, m *model, report func(Fault)) (map[
 		if kind == "" {
 			continue
 		}
-		if now, err := s.recorded(ctx); err != nil {
+		if now, err := s.settled(ctx); err != nil {
 			return nil, err
 		} else if !now[d] {
 			continue // it was removed, as is right
+		}
+		if kind, err = s.check(ctx, d, m.sizes[d]); err != nil {
+			return nil, err
+		} else if kind == "" {
+			continue // and came again
 		}
 		bad[d] = true
 		text := fmt.Sprintf("blob %s has not the bytes of its digest", d)
@@ -187,30 +192,35 @@ func (s *Store) still(ctx context.Context, old *repo, f Fault) bool {
 	return false
 }
 
-// orphans reports files that have no business in the store.
+// orphans reports files that have no business in the store: in place of blobs, those
+// that nothing records and that a sweep does not remove.
 func (s *Store) orphans(ctx context.Context, report func(Fault)) error {
 	recorded, err := s.recorded(ctx)
 	if err != nil {
 		return err
 	}
-	var strange []string
+	strange := map[string]fs.FileInfo{}
 	if err := s.files.each(func(path string, d digest.Digest, _ int64) error {
-		if d == "" || !recorded[d] {
-			strange = append(strange, path)
+		if info, err := os.Lstat(path); err == nil && (d == "" || !recorded[d]) {
+			strange[path] = info
 		}
 		return ctx.Err()
 	}); err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
-	if recorded, err = s.settled(ctx); err != nil {
-		return err
-	}
-	for _, path := range strange {
-		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(path))), filepath.Base(path))
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || recorded[d] {
-			continue // a moment has passed
+	if len(strange) > 0 {
+		if _, err := s.sweep(ctx); err != nil {
+			return err
 		}
-		s.reportFile(path, "nothing records it", report)
+		if recorded, err = s.settled(ctx); err != nil {
+			return err
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(strange)) {
+		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(path))), filepath.Base(path))
+		if info, err := os.Lstat(path); err == nil && os.SameFile(info, strange[path]) && !recorded[d] {
+			s.reportFile(path, "nothing records it", report)
+		}
 	}
 	entries, err := os.ReadDir(s.uploads.dir)
 	for _, e := range entries {

@@ -13,6 +13,9 @@ const (
 	// collectEvery is how often it is looked whether anything is too old; what passes
 	// the high mark is removed at once.
 	collectEvery = 10 * time.Minute
+	// againShare is how much of the high mark has to come, as a share, before it is
+	// tried again to remove what could not be removed.
+	againShare = 20
 	// snapshotEvery is what a power failure may cost of a Volatile space.
 	snapshotEvery = 5 * time.Minute
 )
@@ -74,7 +77,8 @@ func (s *Store) run(ctx context.Context, w *worker) {
 			s.collectNow(ctx)
 		case <-flush.C:
 			s.log("write down what was used", s.flush())
-			if s.o.Now().Sub(collected).Abs() >= collectEvery {
+			over := s.o.High > 0 && s.bytes.Load() > s.o.High
+			if over || s.o.Now().Sub(collected).Abs() >= collectEvery {
 				collected = s.o.Now()
 				s.collectNow(ctx)
 			}
@@ -102,9 +106,15 @@ func (s *Store) log(what string, err error) {
 
 // grow counts bytes that came; past the high mark it has the worker collect.
 func (s *Store) grow(n int64) {
-	if total := s.bytes.Add(n); s.o.High > 0 && total > s.o.High {
+	if total := s.bytes.Add(n); s.o.High > 0 && total > s.trigger.Load() {
 		s.work.collectSoon()
 	}
+}
+
+// rearm says when to collect next: past the high mark or, where it is passed and nothing
+// could go, when more has come.
+func (s *Store) rearm() {
+	s.trigger.Store(max(s.o.High, s.bytes.Load()+s.o.High/againShare))
 }
 
 // wait waits until what a crash left was put right.
