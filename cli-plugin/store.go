@@ -59,13 +59,13 @@ func onStore(o *storeOptions, do func(ctx context.Context, cmd *cobra.Command, a
 
 func (p *program) storePinCommand(o *storeOptions) *cobra.Command {
 	return &cobra.Command{
-		Use:   "pin [OPTIONS] IMAGE…",
+		Use:   "pin [OPTIONS] NAME…",
 		Short: "Keep images whatever the marks and ages of the store say",
 		Long: `Keep images whatever the marks and ages of the store say. A tag stays pinned when it
 moves on to another image.`,
 		Example: `  occystrap store pin alpine:3.20
   occystrap store pin push/team/app:1.0 push/team/app:1.1`,
-		Args:                  takesSome("IMAGE"),
+		Args:                  takesSome("NAME"),
 		RunE:                  onStore(o, p.eachImage("Pinned", store.Admin.Pin)),
 		DisableFlagsInUseLine: true,
 	}
@@ -73,11 +73,11 @@ moves on to another image.`,
 
 func (p *program) storeUnpinCommand(o *storeOptions) *cobra.Command {
 	return &cobra.Command{
-		Use:                   "unpin [OPTIONS] IMAGE…",
+		Use:                   "unpin [OPTIONS] NAME…",
 		Short:                 "Have pinned images go like others",
 		Long:                  "Have pinned images go like others: when they are the longest unused, or too old.",
 		Example:               `  occystrap store unpin alpine:3.20`,
-		Args:                  takesSome("IMAGE"),
+		Args:                  takesSome("NAME"),
 		RunE:                  onStore(o, p.eachImage("Unpinned", store.Admin.Unpin)),
 		DisableFlagsInUseLine: true,
 	}

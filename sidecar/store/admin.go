@@ -3,7 +3,7 @@ package store
 import "context"
 
 // An Admin looks after a store, open in this process or in another one.
-type Admin interface {
+type Admin interface { //nolint:interfacebloat // one method for each command
 	// List returns all images.
 	List(ctx context.Context) ([]Item, error)
 	// Usage says how full the store is.

@@ -41,7 +41,10 @@ func TestAllAtOnce(t *testing.T) {
 				if err := do(); err != nil && ctx.Err() == nil {
 					return err
 				}
-				time.Sleep(time.Millisecond) // the others are to be heard as well
+				select { // the others are to be heard as well
+				case <-ctx.Done():
+				case <-time.After(time.Millisecond):
+				}
 			}
 			return nil
 		})

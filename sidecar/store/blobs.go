@@ -21,7 +21,7 @@ var _ registry.Blobs = spaceBlobs{}
 type spaceBlobs struct{ sp *Space }
 
 // Stat says how many bytes a blob has.
-func (b spaceBlobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
+func (b spaceBlobs) Stat(_ context.Context, repository string, d digest.Digest) (int64, error) {
 	size, err := b.sp.size(b.sp.place(repository).namespace(), d)
 	if err == nil {
 		b.sp.s.uses.touch(use{b.sp.place(repository), d}, b.sp.s.o.Now())
@@ -53,7 +53,7 @@ func (sp *Space) bases() []*base {
 
 // Open reads a blob. The image that has it is not removed before it was closed; what
 // is returned is a *File.
-func (b spaceBlobs) Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {
+func (b spaceBlobs) Open(_ context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {
 	if _, err := b.sp.size(b.sp.place(repository).namespace(), d); err != nil {
 		return nil, err
 	}

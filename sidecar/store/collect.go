@@ -55,7 +55,7 @@ func (s *Store) collect(ctx context.Context, high, low int64) (c Collected, err 
 }
 
 func (s *Store) collectOnce(ctx context.Context, high, low int64) (c Collected, err error) {
-	if err := s.flush(); err != nil {
+	if err := s.flush(ctx); err != nil {
 		return c, err
 	}
 	arriving, gone, err := s.uploads.abandoned(s.o.Now(), s.o.Pending)

@@ -53,14 +53,14 @@ type control struct {
 }
 
 // listen opens the socket. What a killed process left is removed: the lock is ours.
-func (s *Store) listen() (*control, error) {
+func (s *Store) listen(ctx context.Context) (*control, error) {
 	path := filepath.Join(s.dir, socketName)
 	if err := remove(path); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	short, done := shorter(path)
 	defer done()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", short)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", short)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
@@ -70,7 +70,7 @@ func (s *Store) listen() (*control, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", path, err), l.Close())
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &control{s: s, l: l, cancel: cancel}
 	c.wg.Go(func() { c.serve(ctx) })
 	return c, nil

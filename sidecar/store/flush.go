@@ -9,7 +9,7 @@ import (
 
 // flush writes down when manifests were used, for what orders them after a restart.
 // Blobs are used with their manifests.
-func (s *Store) flush() error {
+func (s *Store) flush(ctx context.Context) error {
 	byPlace := map[place]map[string]time.Time{}
 	for u, at := range s.uses.fresh() {
 		if byPlace[u.place] == nil {
@@ -38,7 +38,7 @@ func (s *Store) flush() error {
 	if len(manifests) == 0 {
 		return nil
 	}
-	return s.cache.update(context.Background(), "", func(_ context.Context, tx *bbolt.Tx) error {
+	return s.cache.update(ctx, "", func(_ context.Context, tx *bbolt.Tx) error {
 		for p, list := range manifests {
 			for _, d := range list {
 				if err := set(tx, p.namespace(), bucketUsed, d, stamp(byPlace[p][d])); err != nil {

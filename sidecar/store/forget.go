@@ -43,7 +43,7 @@ func (s *Store) keep(ctx context.Context, p place, d digest.Digest, since time.T
 	s.making.RLock()
 	defer s.making.RUnlock()
 	if _, err := os.Stat(s.files.path(d)); err != nil {
-		return nil //nolint:nilerr // it is gone
+		return nil // it is gone
 	}
 	s.made(d)
 	return s.cache.update(ctx, p.namespace(), func(ctx context.Context, tx *bbolt.Tx) error {

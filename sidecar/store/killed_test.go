@@ -24,7 +24,7 @@ const childEnv = "OCCYSTRAP_TEST_STORE"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		if err := load(context.Background(), dir); err != nil {
-			fmt.Println("error", err)
+			fmt.Fprintln(os.Stdout, "error", err)
 			os.Exit(1)
 		}
 	}
@@ -49,7 +49,7 @@ func load(ctx context.Context, dir string) error {
 	say := func(words ...any) {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Println(words...)
+		fmt.Fprintln(os.Stdout, words...)
 	}
 	var g errgroup.Group
 	for space, b := range childSpaces(s) {

@@ -76,7 +76,7 @@ func (s *Store) lookAt(ctx context.Context) (*model, error) {
 	if s.closed.Load() {
 		return nil, errClosed
 	}
-	if err := s.flush(); err != nil {
+	if err := s.flush(ctx); err != nil {
 		return nil, err
 	}
 	return s.model(ctx)
@@ -148,7 +148,7 @@ func (s *Store) pin(ctx context.Context, name string, on bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := []byte(t.place.namespace() + " " + t.ref)
+	key := []byte(t.namespace() + " " + t.ref)
 	return t.full, s.durable.update(ctx, "", func(_ context.Context, tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketPins)
 		if err != nil {

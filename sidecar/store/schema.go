@@ -139,14 +139,14 @@ func referrerKey(subject, d digest.Digest) string { return subject.String() + " 
 
 // stamp and unstamp write times that sort.
 func stamp(t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano())) //nolint:gosec // bits, not a number
+	return binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano()))
 }
 
 func unstamp(b []byte) time.Time {
 	if len(b) < stampSize {
 		return time.Time{}
 	}
-	return time.Unix(0, int64(binary.BigEndian.Uint64(b))) //nolint:gosec // bits, not a number
+	return time.Unix(0, int64(binary.BigEndian.Uint64(b)))
 }
 
 const stampSize = 8

@@ -102,12 +102,12 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	}
 	s := &Store{dir: dir, o: o, spaces: map[string]*Space{}, manifests: newManifestCache(), uses: newUses(), snapped: -1}
 	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(err, s.closeAll())
+		return nil, errors.Join(err, s.closeAll(ctx))
 	}
 	s.trigger.Store(o.High)
 	s.keepReserve()
-	s.work = s.start()
-	if s.control, err = s.listen(); err != nil {
+	s.work = s.start(ctx)
+	if s.control, err = s.listen(ctx); err != nil {
 		s.log("be asked by other processes", err) // and serves its own
 	}
 	return s, nil
@@ -145,10 +145,10 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	return s.closeAll()
+	return s.closeAll(context.Background())
 }
 
-func (s *Store) closeAll() error {
+func (s *Store) closeAll(ctx context.Context) error {
 	var errs []error
 	if s.control != nil {
 		errs = append(errs, s.control.close())
@@ -157,7 +157,7 @@ func (s *Store) closeAll() error {
 		s.work.stop()
 	}
 	if s.cache != nil {
-		errs = append(errs, s.flush(), s.end())
+		errs = append(errs, s.flush(ctx), s.end())
 	}
 	if s.uploads != nil {
 		s.uploads.close()

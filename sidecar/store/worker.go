@@ -31,8 +31,8 @@ type worker struct {
 }
 
 // start starts it. After a crash it sweeps first.
-func (s *Store) start() *worker {
-	ctx, cancel := context.WithCancel(context.Background())
+func (s *Store) start(ctx context.Context) *worker {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w := &worker{cancel: cancel, sweep: make(chan struct{}, 1), gather: make(chan struct{}, 1), ready: make(chan struct{})}
 	w.wg.Go(func() { s.run(ctx, w) })
 	return w
@@ -76,7 +76,7 @@ func (s *Store) run(ctx context.Context, w *worker) {
 		case <-w.gather:
 			s.collectNow(ctx)
 		case <-flush.C:
-			s.log("write down what was used", s.flush())
+			s.log("write down what was used", s.flush(ctx))
 			over := s.o.High > 0 && s.bytes.Load() > s.o.High
 			if over || s.o.Now().Sub(collected).Abs() >= collectEvery {
 				collected = s.o.Now()
