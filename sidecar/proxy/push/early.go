@@ -48,9 +48,12 @@ func (p *Push) arriving(id string) *arrival {
 
 // whole notes that an upload has become a blob.
 func (p *Push) whole(a *arrival, d digest.Digest) {
-	a.finish(d, nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w := p.same(a.repository, d); a.running() && p.making[w] == nil {
+		p.making[w] = a // before it can end
+	}
+	a.finish(d, nil)
 	delete(p.arrivals, a.id)
 	trim(p.came)
 	p.came[place{a.repository, d}] = a
@@ -101,7 +104,7 @@ func (p *Push) begin(a *arrival, head []byte) {
 	a.begun, a.cancel = true, cancel
 	p.all.Go(func() {
 		defer cancel()
-		defer close(a.done)
+		defer p.made(a)
 		if report, err := p.goEarly(ctx, a, rule, filters); err == nil {
 			a.mu.Lock()
 			a.sent = report
@@ -112,6 +115,67 @@ func (p *Push) begin(a *arrival, head []byte) {
 	})
 }
 
+// running says that it goes early just now.
+func (a *arrival) running() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.done:
+		return false
+	default:
+		return a.begun && !a.claimed && a.cancel == nil
+	}
+}
+
+// A workKey is what is done to a blob, in whatever repository: rules of equal keys come
+// to equal layers.
+type workKey struct {
+	blob digest.Digest
+	rule string
+}
+
+func (p *Push) same(repository string, d digest.Digest) workKey {
+	return workKey{d, p.cfg.Rules.For(repository).Key()}
+}
+
+// alone waits until nobody else is at the same work, so that its outcome is found rather
+// than made again.
+func (p *Push) alone(ctx context.Context, w workKey, a *arrival) error {
+	for {
+		p.mu.Lock()
+		other := p.making[w]
+		if a != nil && other == nil {
+			p.making[w] = a
+		}
+		p.mu.Unlock()
+		if other == nil {
+			return nil
+		}
+		select {
+		case <-other.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// made ends what goes early. It may have ended before the blob was whole, and had a name.
+func (p *Push) made(a *arrival) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer close(a.done)
+	if w := p.same(a.repository, a.name()); p.making[w] == a {
+		delete(p.making, w)
+	}
+}
+
+// name is the digest, once it is known.
+func (a *arrival) name() digest.Digest {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.blob.Digest
+}
+
 // goEarly waits for its turn, and sends the upload on.
 func (p *Push) goEarly(ctx context.Context, a *arrival, rule *rules.Rule, filters []pipeline.Filter) (report pipeline.LayerReport, err error) {
 	select {
@@ -120,22 +184,29 @@ func (p *Push) goEarly(ctx context.Context, a *arrival, rule *rules.Rule, filter
 	case <-ctx.Done():
 		return report, ctx.Err()
 	}
+	p.mu.Lock() // so that it is not missed when it becomes whole
 	a.mu.Lock()
-	claimed := a.claimed
+	claimed, blob := a.claimed, a.blob
 	if !claimed {
 		a.cancel = nil // from here on it is waited for
 	}
 	a.mu.Unlock()
+	p.mu.Unlock()
 	if claimed {
 		return report, context.Canceled
 	}
 	defer recovered(&err)
+	if blob.Digest != "" && !rule.Plain() {
+		if err := p.alone(ctx, p.same(a.repository, blob.Digest), a); err != nil {
+			return report, err
+		}
+	}
 	dst, err := p.cfg.Keeper.Sink(ctx, a.repository, nil)
 	if err != nil {
 		return report, err
 	}
 	defer func() { _ = dst.Close() }() // what was not committed is given up
-	l := pipeline.Layer{Open: func(ctx context.Context) (io.ReadCloser, error) { return a.follow(ctx) }}
+	l := pipeline.Layer{Blob: blob, Open: func(ctx context.Context) (io.ReadCloser, error) { return a.follow(ctx) }}
 	return pipeline.Early(ctx, l, filters, dst, p.options(rule))
 }
 
@@ -158,6 +229,9 @@ type settling struct {
 func (p *Push) settle(ctx context.Context, repository string, blobs []digest.Digest) (s settling, err error) {
 	s.held = map[digest.Digest]bool{}
 	for _, d := range blobs {
+		if err := p.alone(ctx, p.same(repository, d), nil); err != nil {
+			return s, err
+		}
 		k := place{repository, d}
 		p.mu.Lock()
 		a := p.came[k]

@@ -102,6 +102,7 @@ type Push struct {
 	landed   chan struct{} // closed when flying becomes 0; nil: nobody waits
 	arrivals map[string]*arrival
 	came     map[place]*arrival
+	making   map[workKey]*arrival // whole, and on their way through the filters
 	all      sync.WaitGroup
 }
 
@@ -132,7 +133,7 @@ func New(cfg Config) *Push {
 		cfg:      cfg,
 		runs:     make(chan struct{}, cfg.Concurrency),
 		early:    make(chan struct{}, cfg.Concurrency*cfg.Parallel),
-		arrivals: map[string]*arrival{}, came: map[place]*arrival{},
+		arrivals: map[string]*arrival{}, came: map[place]*arrival{}, making: map[workKey]*arrival{},
 	}
 	p.work, p.stop = context.WithCancelCause(context.Background())
 	return p
