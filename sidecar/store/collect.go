@@ -260,7 +260,7 @@ func (s *Store) endLeases(ctx context.Context, m *model, current map[use]bool) e
 }
 
 func (s *Store) endLeasesOf(ctx context.Context, r *repo, now time.Time, current map[use]bool) error {
-	var over []digest.Digest
+	over := r.idle
 	for d, since := range r.leased {
 		if _, used := current[use{r.place, d}]; !used && now.Sub(since) >= s.pending(r.space) {
 			over = append(over, d)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/registry"
@@ -360,4 +362,40 @@ func TestAbandonedUploadsAreGivenUp(t *testing.T) {
 		t.Errorf("after a restart %+v went", c)
 	}
 	clean(t, s)
+}
+
+// In a cache the manifest comes first, and its blobs when somebody asks for them.
+func TestBlobsThatCameAfterTheirManifestGoWithIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, store.Options{High: 3 * layerSize, Low: 2.5 * layerSize})
+	b := w.Space("mirror/docker.io", store.SpaceOptions{Volatile: true, Sparse: true}).Backend()
+	ctx := t.Context()
+	for i := range 4 {
+		name := fmt.Sprint("v", i)
+		config, content := []byte(`{"name":"`+name+`"}`), layer(name)
+		must(putJSON(ctx, b, "app", ocispec.MediaTypeImageManifest, ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+			Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
+			Layers: []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromBytes(content), Size: layerSize}},
+		}, []string{name}))(t)
+		clean(t, w.Store) // with nothing that it names
+		must(upload(ctx, b, "app", config))(t)
+		must(upload(ctx, b, "app", content))(t)
+		w.pass(time.Hour)
+	}
+	w.collect()
+	for i, want := range []bool{false, false, true, true} {
+		if name := fmt.Sprint("v", i); has(t, b, "app", name) != want {
+			t.Errorf("%s is there: %v", name, !want)
+		}
+	}
+	if got := w.Bytes(); got > 2.5*layerSize {
+		t.Errorf("%d bytes are left", got)
+	}
+	w.pass(100 * time.Hour) // and what stays, stays
+	w.collect()
+	if !has(t, b, "app", "v2") || !has(t, b, "app", "v3") {
+		t.Error("blobs went while their manifest stayed")
+	}
+	clean(t, w.Store)
 }

@@ -35,6 +35,7 @@ type repo struct {
 	pins      map[string]bool             // tags and digests
 	used      map[digest.Digest]time.Time
 	about     map[digest.Digest][]digest.Digest // manifests by their subject
+	idle      []digest.Digest                   // leases of what an image of the repository keeps anyway
 }
 
 // model reads both databases.
@@ -74,7 +75,26 @@ func (s *Store) model(ctx context.Context) (*model, error) {
 			return nil, fmt.Errorf("read what is in the store: %w", err)
 		}
 	}
+	for _, r := range m.repos {
+		r.settle()
+	}
 	return m, s.readUsed(m)
+}
+
+// settle takes apart the leases that keep nothing: those of blobs that came after their
+// manifest, as in a sparse space.
+func (r *repo) settle() {
+	if len(r.leased) == 0 {
+		return
+	}
+	for _, root := range r.roots() {
+		for d := range r.closure(root) {
+			if _, leased := r.leased[d]; leased {
+				delete(r.leased, d)
+				r.idle = append(r.idle, d)
+			}
+		}
+	}
 }
 
 // read reads one namespace.
