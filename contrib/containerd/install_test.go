@@ -52,7 +52,7 @@ func (m machine) write(name, content string) {
 	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
 		m.t.Fatal(err)
 	}
-	if err := os.WriteFile(at, []byte(content), 0o644); err != nil { //nolint:gosec // as daemons have it
+	if err := os.WriteFile(at, []byte(content), 0o644); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -178,7 +178,8 @@ func TestMistakesWriteNothing(t *testing.T) {
 	m := newMachine(t)
 	m.write("bad", "two\nlines of a secret")
 	for _, args := range [][]string{
-		{}, {"--proxy", "127.0.0.1:5050", "docker.io"}, {"--proxy", "http://x\"y", "docker.io"}, {"--proxy"}, {"--no"}, {"docker.io", "Docker.io"}, {"../etc"}, {"a/b"}, {"docker.io\""}, {"--secret", filepath.Join(m.root, "bad"), "docker.io"},
+		{},
+		{"--proxy", "127.0.0.1:5050", "docker.io"}, {"--proxy", "http://x\"y", "docker.io"}, {"--proxy"}, {"--no"}, {"docker.io", "Docker.io"}, {"../etc"}, {"a/b"}, {"docker.io\""}, {"--secret", filepath.Join(m.root, "bad"), "docker.io"},
 		{"--secret", filepath.Join(m.root, "none"), "docker.io"},
 	} {
 		if out := m.run(2, args...); !strings.Contains(out, "install-hosts.sh: ") {

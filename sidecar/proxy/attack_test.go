@@ -80,7 +80,7 @@ func TestOnlyConfiguredRegistriesAreAsked(t *testing.T) {
 	inside.Push(t, "app", s, root, "1")
 	upstream.Push(t, "app", s, root, "1")
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{mirror("registry.example", upstream)}})
-	for _, ns := range []string{inside.Host, "localhost" + inside.Host[strings.Index(inside.Host, ":"):], "169.254.169.254", "[::1]:80", "metadata.internal"} {
+	for _, ns := range []string{inside.Host, byName(inside), "169.254.169.254", "[::1]:80", "metadata.internal"} {
 		b.gets(t, 404, "NAME_UNKNOWN", "GET", "/v2/app/manifests/1?ns="+url.QueryEscape(ns))
 	}
 	b.gets(t, 400, "NAME_INVALID", "GET", "/v2/app/manifests/1?ns=registry.example&ns="+inside.Host)
@@ -103,7 +103,7 @@ func TestNoRedirectLeadsInside(t *testing.T) {
 	inside.Push(t, "app", s, root, "1")
 	upstream.Push(t, "app", s, root, "1")
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{credentialed("registry.example", upstream)}})
-	for _, to := range []string{inside.Host, "localhost" + inside.Host[strings.Index(inside.Host, ":"):], "169.254.169.254", "[::ffff:169.254.169.254]"} {
+	for _, to := range []string{inside.Host, byName(inside), "169.254.169.254", "[::ffff:169.254.169.254]"} {
 		upstream.Break(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, "http://"+to+r.URL.Path, http.StatusTemporaryRedirect)
 		})
@@ -126,7 +126,7 @@ func TestAHostileRealmLearnsNothing(t *testing.T) {
 	t.Parallel()
 	thief, upstream := proxytest.NewRegistry(t), proxytest.NewRegistry(t)
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{credentialed("registry.example", upstream)}})
-	for _, realm := range []string{"http://" + thief.Host + "/token", "http://localhost" + thief.Host[strings.Index(thief.Host, ":"):] + "/token", "http://169.254.169.254/token", "http://" + upstream.Host + "@" + thief.Host + "/token"} {
+	for _, realm := range []string{"http://" + thief.Host + "/token", "http://" + byName(thief) + "/token", "http://169.254.169.254/token", "http://" + upstream.Host + "@" + thief.Host + "/token"} {
 		upstream.Break(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`",service="x"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -272,6 +272,11 @@ func TestNothingBecomesALineOfAHead(t *testing.T) {
 			t.Errorf("a line of the log that is none of the proxy's: %q", line)
 		}
 	}
+}
+
+// byName is a registry's address with a name in place of the number.
+func byName(r *proxytest.Registry) string {
+	return strings.Replace(r.Host, "127.0.0.1", "localhost", 1)
 }
 
 // A lockedBuffer is a log that goroutines write to.

@@ -31,7 +31,7 @@ type besieged struct {
 // besiege starts a proxy with a store in a temporary folder.
 func besiege(t *testing.T, c proxy.Config) besieged {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // there is nothing to wait for
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func (b besieged) gets(t *testing.T, status int, code, method, path string, fiel
 // says writes bytes and reads what comes until the connection ends.
 func (b besieged) says(t *testing.T, bytes string) string {
 	t.Helper()
-	c, err := net.Dial("tcp", b.address) //nolint:noctx // it is on this machine
+	c, err := net.Dial("tcp", b.address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func parseTokens(raw []byte) (tokens, error) {
 		if text, hashed := strings.CutPrefix(token, "sha256:"); hashed {
 			b, err := hex.DecodeString(text)
 			if err != nil || len(b) != len(s) {
-				return nil, fmt.Errorf("line %d has no SHA-256 in hexadecimal digits after sha256:", n)
+				return nil, fmt.Errorf("line %d has no SHA-256 in hexadecimal digits behind sha256", n)
 			}
 			s = sum(b)
 		} else if len(token) < leastSecret {

@@ -15,7 +15,7 @@ import (
 
 // SecretHeader has the secret of the installation: in hosts.toml, where containerd has
 // no place for a login.
-const SecretHeader = "Occystrap-Secret"
+const SecretHeader = "Occystrap-Secret" //nolint:gosec // a name
 
 // maxLogin is the length of a password or token; bcrypt looks at 72 bytes.
 const maxLogin = 4 << 10

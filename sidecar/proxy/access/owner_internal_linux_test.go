@@ -14,12 +14,12 @@ func TestBothWaysToFindAnOwner(t *testing.T) {
 	t.Parallel()
 	for name, find := range map[string]func(remote, local netip.AddrPort) (uint32, error){"kernel": diagOwner, "proc": procOwner, "both": socketOwner} {
 		for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
-			l, err := net.Listen("tcp", at) //nolint:noctx // there is nothing to wait for
+			l, err := net.Listen("tcp", at)
 			if err != nil {
 				t.Logf("%s: %v", at, err)
 				continue
 			}
-			c, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // it is on this machine
+			c, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}

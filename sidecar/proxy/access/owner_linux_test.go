@@ -25,7 +25,7 @@ func TestOnlyConnectionsOfItsUsersAreServed(t *testing.T) {
 			peers []uint32
 			want  int
 		}{{[]uint32{me}, 200}, {[]uint32{me + 1, me}, 200}, {[]uint32{me + 1}, 403}, {[]uint32{}, 403}, {nil, 200}} {
-			l, err := net.Listen("tcp", network) //nolint:noctx // there is nothing to wait for
+			l, err := net.Listen("tcp", network)
 			if err != nil {
 				t.Logf("%s: %v", network, err)
 				continue
@@ -33,7 +33,7 @@ func TestOnlyConnectionsOfItsUsersAreServed(t *testing.T) {
 			g := guard(t, access.Config{Listen: []net.Addr{l.Addr()}, Peers: c.peers})
 			s := g.Server(registryBehind(t, g))
 			go func() { _ = s.Serve(l) }()
-			resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + l.Addr().String() + "/v2/") //nolint:noctx // it is answered
+			resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + l.Addr().String() + "/v2/")
 			must(t, err)
 			_, _ = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
@@ -48,7 +48,7 @@ func TestOnlyConnectionsOfItsUsersAreServed(t *testing.T) {
 // A socket that talks IPv4 may be one of IPv6.
 func TestTheOwnerOfAMappedAddressIsFound(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // there is nothing to wait for
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
 	g := guard(t, access.Config{Peers: []uint32{uint32(os.Getuid())}})
 	s := g.Server(registryBehind(t, g))
@@ -76,7 +76,7 @@ func TestAnotherUserIsRefused(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be another user")
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // there is nothing to wait for
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
 	const invoking, other = 54321, 54322
 	g := guard(t, access.Config{Peers: []uint32{0, invoking}})

@@ -44,7 +44,7 @@ func (s *seen) String() string {
 // talk writes bytes to a new connection and reads what comes until it is closed.
 func talk(t *testing.T, address, bytes string) string {
 	t.Helper()
-	c, err := net.Dial("tcp", address) //nolint:noctx // it is on this machine
+	c, err := net.Dial("tcp", address)
 	must(t, err)
 	defer c.Close()
 	must(t, c.SetDeadline(time.Now().Add(patience)))
@@ -125,7 +125,7 @@ func TestLargeHeadsAreRefused(t *testing.T) {
 	g := guard(t, access.Config{})
 	s := serve(t, g, g.Wrap(&got))
 	for _, field := range []string{"X: " + strings.Repeat("y", 1<<20), strings.Repeat("X: y\r\n", 1<<18) + "X: y"} {
-		c, err := net.Dial("tcp", s.Listener.Addr().String()) //nolint:noctx // it is on this machine
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
 		must(t, err)
 		must(t, c.SetDeadline(time.Now().Add(patience)))
 		go func() { _, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"+field+"\r\n\r\n") }() // it is not read to its end
@@ -149,12 +149,12 @@ func TestSlowHeadsAreSentAway(t *testing.T) {
 		t.Errorf("time-outs are %v and %v", s.ReadHeaderTimeout, s.IdleTimeout)
 	}
 	s.ReadHeaderTimeout = 50 * time.Millisecond
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // there is nothing to wait for
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	go func() { _ = s.Serve(l) }()
 	defer s.Close()
 	for _, begin := range []string{"", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "} {
-		c, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // it is on this machine
+		c, err := net.Dial("tcp", l.Addr().String())
 		must(t, err)
 		must(t, c.SetDeadline(time.Now().Add(patience)))
 		_, _ = io.WriteString(c, begin)

@@ -34,7 +34,7 @@ func (g *Guard) Server(h http.Handler) *http.Server {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         &one,
-		ErrorLog:          log.New(lineLog{g.c.Log}, "", 0),
+		ErrorLog:          log.New(lineLog{g.c.Log}, "", 0), //nolint:forbidigo // it passes lines on
 	}
 }
 

@@ -47,7 +47,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 	put(cert1, key1)
 	now := time.Now()
 	g := guard(t, access.Config{Now: func() time.Time { return now }})
-	raw, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // there is nothing to wait for
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	l, err := g.Listener(raw, certFile, keyFile)
 	must(t, err)
@@ -56,7 +56,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 	defer s.Close()
 	serial := func(c *tls.Config) int64 {
 		t.Helper()
-		conn, err := tls.Dial("tcp", raw.Addr().String(), c) //nolint:noctx // it is on this machine
+		conn, err := tls.Dial("tcp", raw.Addr().String(), c)
 		must(t, err)
 		defer conn.Close()
 		_, err = conn.Write([]byte("GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
@@ -67,7 +67,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 		}
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 	}
-	trusting := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}} //nolint:gosec // the serial is what is looked at
+	trusting := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}}
 	for _, step := range []struct {
 		cert, key []byte
 		want      int64
@@ -78,7 +78,7 @@ func TestTheCertificateIsReadAgain(t *testing.T) {
 			t.Errorf("certificate %d, want %d", got, step.want)
 		}
 	}
-	if c, err := tls.Dial("tcp", raw.Addr().String(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil { //nolint:noctx,gosec // it is to be refused
+	if c, err := tls.Dial("tcp", raw.Addr().String(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil { //nolint:gosec // it is to be refused
 		c.Close()
 		t.Error("TLS 1.1 is spoken")
 	}
