@@ -66,9 +66,9 @@ func (s *flights) leave(f *flight) {
 		f.from(errAlone)
 		return
 	}
-	wait := finishTime
-	if f.size-f.seen > finishSize {
-		wait = backTime
+	wait := backTime
+	if f.long = f.size-f.seen <= finishSize; f.long {
+		wait = finishTime
 	}
 	s.alone++
 	f.left = time.AfterFunc(wait, func() { f.from(errAlone) })
