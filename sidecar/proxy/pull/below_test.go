@@ -41,10 +41,10 @@ func (w *world) drain() {
 	}
 }
 
-// tagged is what a tag is downstream; "" for nothing.
-func (f *far) tagged(t testing.TB, repository, tag string) digest.Digest {
+// tagged is what the tag 1 is downstream; "" for nothing.
+func (f *far) tagged(t testing.TB) digest.Digest {
 	t.Helper()
-	desc, err := f.Backend().Manifests.Stat(t.Context(), repository, registry.Ref{Tag: tag})
+	desc, err := f.Backend().Manifests.Stat(t.Context(), below, registry.Ref{Tag: "1"})
 	if err != nil {
 		return ""
 	}
@@ -54,12 +54,12 @@ func (f *far) tagged(t testing.TB, repository, tag string) digest.Digest {
 func TestMissIsFilteredAndKeptDownstream(t *testing.T) {
 	t.Parallel()
 	up, down := newFar(t), newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	filtered := func(c *pull.Config) { c.Rule = rule(t, excluding(t)) }
 	w := newWorld(t, up, into(t, down, filtered))
 	got := w.want(manifestPath("1"), 200)
 	w.drain()
-	if d := down.tagged(t, below, "1"); d != got.digest() {
+	if d := down.tagged(t); d != got.digest() {
 		t.Errorf("downstream has %q, the client got %s", d, got.digest())
 	}
 	// Another proxy finds it there, and asks upstream for the tag alone.
@@ -85,7 +85,7 @@ func TestTwoProxiesShareUnfilteredImages(t *testing.T) {
 	m, _ := up.image(t, repo, "1", "content")
 	w := newWorld(t, up, into(t, down))
 	w.pullAll(t, w.want(manifestPath("1"), 200))
-	eventually(t, "it is downstream", func() bool { return down.tagged(t, below, "1") == m.Digest })
+	eventually(t, "it is downstream", func() bool { return down.tagged(t) == m.Digest })
 	w.drain()
 	up.requests("")
 	other := newWorld(t, up, into(t, down))
@@ -97,7 +97,7 @@ func TestTwoProxiesShareUnfilteredImages(t *testing.T) {
 func TestTwoProxiesShareWhatWasTakenOfAnIndex(t *testing.T) {
 	t.Parallel()
 	up, down := newFar(t), newFar(t)
-	index, bad, good := up.two(t, "1")
+	index, bad, good := up.two(t)
 	w := newWorld(t, up, into(t, down))
 	w.want(manifestPath("1"), 200)
 	w.pullAll(t, w.want(manifestPath(good.Digest.String()), 200)) // one platform
@@ -122,7 +122,7 @@ func TestTwoProxiesShareWhatWasTakenOfAnIndex(t *testing.T) {
 	same(t, up.requests(""), "HEAD "+manifestPath("1"))
 	// What nobody has taken comes from upstream, and then all of it is downstream.
 	other.pullAll(t, other.want(manifestPath(bad.Digest.String()), 200))
-	eventually(t, "the index is downstream", func() bool { return down.tagged(t, below, "1") == index.Digest })
+	eventually(t, "the index is downstream", func() bool { return down.tagged(t) == index.Digest })
 	other.drain()
 }
 
@@ -134,11 +134,11 @@ func TestColdProxyAnswersFromDownstreamWhileUpstreamIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			up, down := newFar(t), newFar(t)
-			up.two(t, "1")
+			up.two(t)
 			w := newWorld(t, up, into(t, down, change))
 			first := w.want(manifestPath("1"), 200)
 			w.pullAll(t, first)
-			eventually(t, "it is downstream", func() bool { return down.tagged(t, below, "1") == first.digest() })
+			eventually(t, "it is downstream", func() bool { return down.tagged(t) == first.digest() })
 			w.drain()
 			up.fail(status(503))
 			cold := newWorld(t, up, into(t, down, change))
@@ -160,7 +160,7 @@ func TestColdProxyAnswersFromDownstreamWhileUpstreamIsGone(t *testing.T) {
 func TestDownstreamThatFailsIsNoReasonToFail(t *testing.T) {
 	t.Parallel()
 	up, down := newFar(t), newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	down.fail(status(500))
 	w := newWorld(t, up, into(t, down))
 	w.pullAll(t, w.want(manifestPath("1"), 200))
@@ -176,7 +176,7 @@ func TestDownstreamThatFailsIsNoReasonToFail(t *testing.T) {
 func TestClientIsAnsweredBeforeDownstreamHasTheImage(t *testing.T) {
 	t.Parallel()
 	up, down := newFar(t), newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	hold := make(chan struct{})
 	down.fail(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -194,7 +194,7 @@ func TestClientIsAnsweredBeforeDownstreamHasTheImage(t *testing.T) {
 	}
 	close(hold)
 	w.drain()
-	if d := down.tagged(t, below, "1"); d != got.digest() {
+	if d := down.tagged(t); d != got.digest() {
 		t.Errorf("downstream has %q", d)
 	}
 }

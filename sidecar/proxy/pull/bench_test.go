@@ -44,8 +44,8 @@ func farAway(b *testing.B) (*far, []digest.Digest) {
 		m.Layers = append(m.Layers, s.Put("application/data", content))
 	}
 	desc := up.push(b, repo, "1", s.Source(s.PutJSON(b, ocispec.MediaTypeImageManifest, m)))
-	up.fail(func(w http.ResponseWriter, r *http.Request) bool {
-		time.Sleep(latency) // the line
+	up.fail(func(http.ResponseWriter, *http.Request) bool {
+		<-time.After(latency) // the line
 		return false
 	})
 	return up, up.blobs(b, repo, desc.Digest)
@@ -76,7 +76,7 @@ func (c *lineConn) Write(p []byte) (int, error) {
 	c.l.free = c.l.free.Add(time.Duration(len(p)) * time.Second / rate)
 	until := c.l.free
 	c.l.mu.Unlock()
-	time.Sleep(time.Until(until) - 2*time.Millisecond)
+	<-time.After(time.Until(until) - 2*time.Millisecond)
 	return c.Conn.Write(p)
 }
 
@@ -205,7 +205,7 @@ func BenchmarkPull(b *testing.B) {
 			c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 			defer c.CloseIdleConnections()
 			for pb.Next() {
-				resp, err := c.Head(base + "/v2/" + manifestPath("1")) //nolint:noctx // a benchmark
+				resp, err := c.Head(base + "/v2/" + manifestPath("1"))
 				if err != nil || resp.StatusCode != http.StatusOK {
 					b.Error(err)
 					return

@@ -43,7 +43,7 @@ func (b *blobs) Stat(ctx context.Context, repository string, d digest.Digest) (i
 		return b.ask(ctx, key)
 	}
 	b.looked("blob", false)
-	f, leave, err := b.fly(key)
+	f, leave, err := b.fly(key) //nolint:contextcheck // the fetch outlives who asked first
 	if err != nil {
 		return 0, b.answer(err)
 	}
@@ -58,7 +58,7 @@ func (b *blobs) Open(ctx context.Context, repository string, d digest.Digest, of
 	if !errors.Is(err, pipeline.ErrNotFound) {
 		return rc, err
 	}
-	f, leave, err := b.fly(flightKey{repository, d})
+	f, leave, err := b.fly(flightKey{repository, d}) //nolint:contextcheck // the fetch outlives who asked first
 	if err != nil {
 		return nil, b.answer(err)
 	}

@@ -44,19 +44,19 @@ func (u *upstream) fill(ctx context.Context, f *flight) error {
 	}
 	file, err := up.Open(ctx)
 	if err != nil {
-		return errors.Join(f.past(size, err), u.cancel(space, f.key.repository, id))
+		return errors.Join(f.past(size, err), u.cancel(ctx, space, f.key.repository, id))
 	}
 	f.begin(size, file)
 	if err := u.move(ctx, f, src, up, size, side); err != nil {
 		if full := new(keepError); !errors.As(err, &full) {
 			u.failed(side, err)
 		}
-		return errors.Join(err, u.cancel(space, f.key.repository, id))
+		return errors.Join(err, u.cancel(ctx, space, f.key.repository, id))
 	}
 	f.verified()
 	if err := up.Commit(ctx, f.key.digest); err != nil {
 		u.warn("a blob could not be kept", fmt.Errorf("blob %s: %w", f.key.digest, err))
-		return nil //nolint:nilerr // the clients have it
+		return nil // the clients have it
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (u *upstream) fillUnknown(ctx context.Context, f *flight, src io.Reader, up
 		err = up.Commit(ctx, f.key.digest)
 	}
 	if err != nil {
-		return errors.Join(err, u.cancel(space, f.key.repository, id))
+		return errors.Join(err, u.cancel(ctx, space, f.key.repository, id))
 	}
 	return u.land(ctx, f, space)
 }
@@ -128,8 +128,8 @@ func (u *upstream) land(ctx context.Context, f *flight, space Space) error {
 }
 
 // cancel gives up what was written, also when the flight's context has ended.
-func (u *upstream) cancel(space Space, repository, id string) error {
-	err := space.Backend().Uploads.Cancel(context.WithoutCancel(u.p.ctx), repository, id)
+func (*upstream) cancel(ctx context.Context, space Space, repository, id string) error {
+	err := space.Backend().Uploads.Cancel(context.WithoutCancel(ctx), repository, id)
 	if errors.Is(err, pipeline.ErrNotFound) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package pull
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -32,7 +33,7 @@ func TestFlightsThatNobodyWaitsForAreBounded(t *testing.T) {
 	}
 	one, leave, ctx := flying(s, "one too many", 1)
 	leave()
-	if context.Cause(ctx) != errAlone {
+	if !errors.Is(context.Cause(ctx), errAlone) {
 		t.Error("one too many goes on")
 	}
 	s.drop(one)

@@ -26,8 +26,8 @@ func excluding(t testing.TB) rules.Spec {
 // denying is one that refuses images with such a file.
 func denying() rules.Spec { return rules.Spec{Filters: []string{"deny:pattern=secret"}} }
 
-// two is an index of two images: one has a file called secret, and the other not.
-func (f *far) two(t testing.TB, tag string) (index, bad, good ocispec.Descriptor) {
+// two puts an index of two images under the tag 1: one has a file called secret, and the other not.
+func (f *far) two(t testing.TB) (index, bad, good ocispec.Descriptor) {
 	t.Helper()
 	s := pipelinetest.NewStore()
 	image := func(arch string, files ...pipelinetest.File) ocispec.Descriptor {
@@ -38,7 +38,7 @@ func (f *far) two(t testing.TB, tag string) (index, bad, good ocispec.Descriptor
 	}
 	bad = image("amd64", pipelinetest.File{Name: "file", Body: "content"}, pipelinetest.File{Name: "secret", Body: "hush"})
 	good = image("arm64", pipelinetest.File{Name: "file", Body: "content of another"})
-	return f.push(t, repo, tag, s.Source(s.Index(t, bad, good))), bad, good
+	return f.push(t, repo, "1", s.Source(s.Index(t, bad, good))), bad, good
 }
 
 // children are the manifests of an index that the proxy answers with.
@@ -74,7 +74,7 @@ func (w *world) pullAll(t testing.TB, a answer) {
 func TestTagIsWhatFiltersMakeOfIt(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	index, bad, good := up.two(t, "1")
+	index, bad, good := up.two(t)
 	w := newWorld(t, up, func(c *pull.Config) { c.Rule = rule(t, excluding(t)) })
 	got := w.want(manifestPath("1"), 200)
 	if got.digest() == index.Digest {
@@ -103,7 +103,7 @@ func TestTagIsWhatFiltersMakeOfIt(t *testing.T) {
 func TestFiltersRunOnceForManyClients(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	var mu sync.Mutex
 	made := 0
 	w := newWorld(t, up, func(c *pull.Config) {
@@ -144,7 +144,7 @@ func unique(list []string) map[string]bool {
 func TestMovedTagIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	w := newWorld(t, up, func(c *pull.Config) {
 		c.Rule = rule(t, excluding(t))
 		c.Upstreams[0].Times = pull.Times{StaleWhile: -1}
@@ -161,7 +161,7 @@ func TestMovedTagIsMadeAnew(t *testing.T) {
 func TestAnotherRuleServesNothingOld(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	index, _, _ := up.two(t, "1")
+	index, _, _ := up.two(t)
 	in := &spaces{dir: t.TempDir(), m: map[string]*space{}}
 	one := newWorldIn(t, up, in, func(c *pull.Config) { c.Rule = rule(t, excluding(t)) })
 	made := one.want(manifestPath("1"), 200)
@@ -179,7 +179,7 @@ func TestAnotherRuleServesNothingOld(t *testing.T) {
 func TestDenyRefusesTagAndDigest(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	index, bad, good := up.two(t, "1")
+	index, bad, good := up.two(t)
 	w := newWorld(t, up, func(c *pull.Config) { c.Rule = rule(t, denying()) })
 	denied := func(path string) {
 		t.Helper()
@@ -211,7 +211,7 @@ func TestDenyRefusesTagAndDigest(t *testing.T) {
 func TestVerdictOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	_, bad, _ := up.two(t, "1")
+	_, bad, _ := up.two(t)
 	in := &spaces{dir: t.TempDir(), m: map[string]*space{}}
 	deny := func(c *pull.Config) { c.Rule = rule(t, denying()) }
 	newWorldIn(t, up, in, deny).want(manifestPath(bad.Digest.String()), 403)
@@ -223,7 +223,7 @@ func TestVerdictOutlivesTheProcess(t *testing.T) {
 func TestDigestIsRefusedWhereFiltersWouldChangeIt(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	index, bad, good := up.two(t, "1")
+	index, bad, good := up.two(t)
 	spec := excluding(t)
 	spec.Digest = string(rules.DigestRefuse)
 	w := newWorld(t, up, func(c *pull.Config) { c.Rule = rule(t, spec) })
@@ -241,7 +241,7 @@ func TestDigestIsRefusedWhereFiltersWouldChangeIt(t *testing.T) {
 func TestFailureOfARunIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	w := newWorld(t, up, func(c *pull.Config) { c.Rule = rule(t, denying()) })
 	up.fail(func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/blobs/") {
@@ -261,7 +261,7 @@ func TestFailureOfARunIsNoVerdict(t *testing.T) {
 func TestRunGoesOnWithoutItsFirstClient(t *testing.T) {
 	t.Parallel()
 	up := newFar(t)
-	up.two(t, "1")
+	up.two(t)
 	w := newWorld(t, up, func(c *pull.Config) { c.Rule = rule(t, excluding(t)) })
 	asked, hold := make(chan struct{}, 100), make(chan struct{})
 	up.fail(func(_ http.ResponseWriter, r *http.Request) bool {
