@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,17 +148,18 @@ func TestLittleBudgetIsForWhatIsNotKept(t *testing.T) {
 	up := newFar(t)
 	up.image(t, repo, "1", "content")
 	up.image(t, repo, "2", "other")
-	left := "50"
+	var left atomic.Int64
+	left.Store(50)
 	up.fail(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header().Set("RateLimit-Limit", "100;w=600")
-		w.Header().Set("RateLimit-Remaining", left+";w=600")
+		w.Header().Set("RateLimit-Remaining", strconv.FormatInt(left.Load(), 10)+";w=600")
 		return false
 	})
 	w := newWorld(t, up, func(c *pull.Config) { c.Upstreams[0].Times = pull.Times{StaleWhile: -1} })
 	w.want(manifestPath("1"), 200)
 	w.clock.add(time.Hour)
 	up.requests("")
-	left = "5" // after this answer
+	left.Store(5) // after this answer
 	w.want(manifestPath("1"), 200)
 	same(t, up.requests(""), "HEAD "+manifestPath("1"))
 	w.clock.add(6 * time.Minute)
@@ -256,11 +258,13 @@ func TestLoginsOfOneHostDoNotMix(t *testing.T) {
 	w := newWorldIn(t, up, in, func(c *pull.Config) { c.Upstreams[0].Login = "somebody" })
 	w.want(manifestPath("1"), 200)
 	w.want(blobPath(layer), 200)
+	in.mu.Lock()
 	for name := range in.m {
 		if strings.Contains(name, "somebody") {
 			t.Errorf("the login is in the name %q", name)
 		}
 	}
+	in.mu.Unlock()
 	other := newWorldIn(t, up, in, nil)
 	up.fail(status(403))
 	other.want(manifestPath("1"), 403)

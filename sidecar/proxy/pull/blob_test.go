@@ -201,7 +201,7 @@ func TestLieIsCutOff(t *testing.T) {
 			if _, err := w.spaces.get("mirror/"+host).Backend().Blobs.Stat(t.Context(), repo, d); err == nil {
 				t.Error("it was kept")
 			}
-			eventually(t, "no upload is left", func() bool { return w.spaces.m["mirror/"+host].Uploading() == 0 })
+			eventually(t, "no upload is left", func() bool { return w.spaces.get("mirror/"+host).(*space).Uploading() == 0 })
 			up.fail(func(w http.ResponseWriter, _ *http.Request) bool {
 				_, _ = w.Write(honest)
 				return true

@@ -171,10 +171,17 @@ func (u *upstream) fly(key flightKey) (*flight, func(), error) {
 	if err := u.refused(what); err != nil {
 		return nil, nil, err
 	}
+	done, ok := u.p.fly()
+	if !ok {
+		return nil, nil, errClosed
+	}
+	started := false
 	f, leave := u.flights.join(key, func() *flight {
+		started = true
 		ctx, cancel := context.WithCancelCause(u.p.ctx)
 		f := newFlight(key, cancel)
 		go func() {
+			defer done()
 			defer cancel(nil)
 			err := u.fill(ctx, f)
 			u.refuse(what, err)
@@ -190,5 +197,8 @@ func (u *upstream) fly(key flightKey) (*flight, func(), error) {
 		}()
 		return f
 	})
+	if !started {
+		done()
+	}
 	return f, leave, nil
 }

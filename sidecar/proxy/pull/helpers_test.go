@@ -283,11 +283,12 @@ func newWorldIn(t testing.TB, up *far, in *spaces, change func(c *pull.Config)) 
 		if err := w.pull.Close(); err != nil {
 			t.Error(err)
 		}
-		if t.Failed() {
+		if w.mu.Lock(); t.Failed() {
 			for _, s := range w.warnings {
 				t.Log(s)
 			}
 		}
+		w.mu.Unlock()
 	})
 	return w
 }
@@ -306,6 +307,12 @@ func (w *world) warn(s string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.warnings = append(w.warnings, s)
+}
+
+func (w *world) warned() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.warnings)
 }
 
 func (w *world) count(what string, n int) {

@@ -100,7 +100,9 @@ type Pull struct {
 
 	mu     sync.Mutex
 	jobs   sync.WaitGroup // what goes on when a client has its answer
+	flying sync.WaitGroup // flights
 	closed bool
+	ended  bool
 }
 
 var errClosed = errors.New("the proxy ends")
@@ -174,6 +176,17 @@ func (p *Pull) background(job func(ctx context.Context)) bool {
 	return true
 }
 
+// fly begins a flight, for as long as the Pull lives; done ends it.
+func (p *Pull) fly() (done func(), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return nil, false
+	}
+	p.flying.Add(1)
+	return p.flying.Done, true
+}
+
 // Drain waits for what goes on in the background, such as images on their way
 // downstream, and begins nothing more. It returns early with the context's error.
 func (p *Pull) Drain(ctx context.Context) error {
@@ -196,9 +209,10 @@ func (p *Pull) Drain(ctx context.Context) error {
 // Close ends everything at once.
 func (p *Pull) Close() error {
 	p.mu.Lock()
-	p.closed = true
+	p.closed, p.ended = true, true
 	p.mu.Unlock()
 	p.stop(errClosed)
 	p.jobs.Wait()
+	p.flying.Wait()
 	return nil
 }
