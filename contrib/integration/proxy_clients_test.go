@@ -184,10 +184,10 @@ func (skopeoPlace) pull(t testing.TB, from string) string {
 type regctlPlace struct{}
 
 // regctlAt runs it with a registry in plain HTTP.
-func regctlAt(t testing.TB, ref string, args ...string) string {
+func regctlAt(t testing.TB, ref string, args ...string) {
 	t.Helper()
 	host, _, _ := strings.Cut(ref, "/")
-	return strings.TrimSpace(tool(t, "OCCYSTRAP_TEST_REGCTL", append([]string{"--host", "reg=" + host + ",tls=disabled"}, args...)...))
+	tool(t, "OCCYSTRAP_TEST_REGCTL", append([]string{"--host", "reg=" + host + ",tls=disabled"}, args...)...)
 }
 
 func (regctlPlace) push(t testing.TB, archive, _, to string) string {

@@ -38,8 +38,8 @@ func (p *proxied) request(t testing.TB, method, path string, body []byte, header
 	return resp.StatusCode, string(raw), resp.Header
 }
 
-// pushSmall pushes an image of one blob and returns its digest.
-func (p *proxied) pushSmall(t testing.TB, repository, tag string) digest.Digest {
+// pushSmall pushes an image of one blob as tag 1 and returns its digest.
+func (p *proxied) pushSmall(t testing.TB, repository string) digest.Digest {
 	t.Helper()
 	blob := make([]byte, 1<<16)
 	_, _ = rand.Read(blob)
@@ -48,7 +48,7 @@ func (p *proxied) pushSmall(t testing.TB, repository, tag string) digest.Digest 
 		t.Fatalf("a blob is pushed with status %d: %s", status, body)
 	}
 	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"application/x-test","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":%d},"layers":[]}`, d, len(blob))
-	if status, body, _ := p.request(t, http.MethodPut, "/v2/"+repository+"/manifests/"+tag, manifest, "Content-Type", "application/vnd.oci.image.manifest.v1+json"); status != http.StatusCreated {
+	if status, body, _ := p.request(t, http.MethodPut, "/v2/"+repository+"/manifests/1", manifest, "Content-Type", "application/vnd.oci.image.manifest.v1+json"); status != http.StatusCreated {
 		t.Fatalf("a manifest is pushed with status %d: %s", status, body)
 	}
 	return digest.FromBytes(manifest)
@@ -58,7 +58,7 @@ func (p *proxied) pushSmall(t testing.TB, repository, tag string) digest.Digest 
 func TestProxyIsALocalRegistry(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, "")
-	want := p.pushSmall(t, "team/app", "1")
+	want := p.pushSmall(t, "team/app")
 	p.stop(t)
 	if !strings.Contains(p.log.String(), "msg=pushed repository=team/app tag=1") {
 		t.Errorf("no line tells of the image:\n%s", p.log)
@@ -86,7 +86,7 @@ func TestProxyTakesNewSettings(t *testing.T) {
 		t.Errorf("a push to a mirrored name is status %d: %s", status, body)
 	}
 	slow()
-	p.pushSmall(t, "team/app", "1")
+	p.pushSmall(t, "team/app")
 	if err := p.reload(t, "[proxy.store]\nhigh = \"1GB\"\n"); err == nil {
 		t.Error("the store's bounds changed under way")
 	}
@@ -158,7 +158,7 @@ func TestProxyInATerminal(t *testing.T) {
 	must(t, err)
 	p := &proxied{dir: t.TempDir(), program: from, args: []string{"proxy"}}
 	p.start(t, "127.0.0.1:0") // it keeps its images below its HOME
-	p.pushSmall(t, "app", "1")
+	p.pushSmall(t, "app")
 	p.stop(t)
 	for _, want := range []string{"docker push " + p.address + "/app:1", "Ctrl-C ends it", "containerd image store", "1 images pushed, 0 failed"} {
 		if !strings.Contains(p.log.String(), want) {

@@ -133,7 +133,7 @@ func TestProxyOnTheSocketOfSystemd(t *testing.T) {
 		return cmd
 	}
 	first := start()
-	want := p.pushSmall(t, "team/app", "1")
+	want := p.pushSmall(t, "team/app")
 	must(t, first.Process.Signal(syscall.SIGHUP))
 	told.hears(t, "RELOADING=1")
 	if !strings.Contains(told.j.String(), "MONOTONIC_USEC=") {

@@ -29,16 +29,16 @@ type proxied struct {
 }
 
 // startProxy starts a proxy with these settings, the text of a config.toml ("" for
-// none), and options, on a free port of the loopback. It answers when startProxy
-// returns, and is killed when the test ends.
-func startProxy(t testing.TB, settings string, args ...string) *proxied {
+// none), on a free port of the loopback. It answers when startProxy returns, and is
+// killed when the test ends.
+func startProxy(t testing.TB, settings string) *proxied {
 	t.Helper()
 	from, err := daemonProgram()
 	must(t, err)
 	p := &proxied{dir: t.TempDir(), program: from}
 	p.config = filepath.Join(p.dir, "config.toml")
 	must(t, os.WriteFile(p.config, []byte(settings), 0o600))
-	p.args = append([]string{"proxy", "--config", p.config, "--store", filepath.Join(p.dir, "store")}, args...)
+	p.args = []string{"proxy", "--config", p.config, "--store", filepath.Join(p.dir, "store")}
 	p.start(t, "127.0.0.1:0")
 	return p
 }
@@ -89,14 +89,7 @@ func (p *proxied) answers(ctx context.Context) error {
 	return nil
 }
 
-// kill ends it as a power cut would, as far as a process knows.
-func (p *proxied) kill(t testing.TB) {
-	t.Helper()
-	must(t, p.process.Process.Kill())
-	_ = p.process.Wait() // killed
-}
-
-// again starts it anew at the same address and store, after kill or stop.
+// again starts it anew at the same address and store, after stop.
 func (p *proxied) again(t testing.TB) {
 	t.Helper()
 	p.start(t, p.address)
