@@ -153,7 +153,7 @@ func TestNoPushAnswersForAMirror(t *testing.T) {
 	hub.Local, hub.Rewrite = "hub", "library"
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{hub}, Upstream: "docker.io"})
 	for _, repository := range []string{"library/app", "app"} {
-		if err := b.Push(t.Context(), repository, s, evil, "1"); err != nil {
+		if _, err := b.Push(t.Context(), repository, s, evil, "1"); err != nil {
 			t.Fatal(err)
 		}
 	}

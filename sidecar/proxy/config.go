@@ -50,6 +50,13 @@ type Config struct {
 	// Fresh is how long tags are believed, where an upstream has no time of its own.
 	Fresh Fresh
 
+	// Retries, Backoff and Stall are those of the clients of registries (remote.Config);
+	// zero is what is usual.
+	Retries        int
+	Backoff, Stall time.Duration
+	// Now is the clock by which things grow old; nil is time.Now.
+	Now func() time.Time
+
 	// Access is who may do what.
 	Access Access
 

@@ -31,7 +31,7 @@ func (g *generation) pulls(p *Proxy, keeper keep.Keeper) (err error) {
 			return p.store.Space(name, store.SpaceOptions{Volatile: true, Sparse: true})
 		},
 		Keeper: keeper, Rule: func(host, repository string) *rules.Rule { return g.rules.For(host + "/" + repository) },
-		Parallel: c.Parallel, Runs: c.Concurrency, Cache: g.layers(), TempDir: p.temp, Watch: p.watch(),
+		Parallel: c.Parallel, Runs: c.Concurrency, Cache: g.layers(), TempDir: p.temp, Now: c.Now, Watch: p.watch(),
 	}
 	for i, u := range c.Upstreams {
 		up := pull.Upstream{

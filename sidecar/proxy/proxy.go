@@ -48,7 +48,7 @@ func New(ctx context.Context, c Config) (p *Proxy, err error) {
 	if c.Store.Dir == "" {
 		return p, errors.New("the proxy needs a folder for its store; name one with --store")
 	}
-	p.store, err = store.Open(ctx, c.Store.Dir, store.Options{High: c.Store.High, Low: c.Store.Low, Age: c.Store.Age, Log: p.log})
+	p.store, err = store.Open(ctx, c.Store.Dir, store.Options{High: c.Store.High, Low: c.Store.Low, Age: c.Store.Age, Now: c.Now, Log: p.log})
 	if err != nil {
 		return p, err
 	}

@@ -95,32 +95,42 @@ func (c *Client) want(ctx context.Context, status int, method, path string, body
 	return a, err
 }
 
+// Stored is the header that names the digest under which a pushed image is kept, where
+// it is another one than that which was sent.
+const Stored = "Occystrap-Digest"
+
 // Push pushes what a root reaches in a store, under a tag, or by digest alone where
-// that is "".
-func (c *Client) Push(ctx context.Context, repository string, s *pipelinetest.Store, root ocispec.Descriptor, tag string) error {
+// that is "". It returns the digest under which the registry says that it keeps it.
+func (c *Client) Push(ctx context.Context, repository string, s *pipelinetest.Store, root ocispec.Descriptor, tag string) (digest.Digest, error) {
 	raw := s.Bytes(root.Digest)
 	blobs, children, err := parts(root.MediaType, raw)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, d := range children {
-		if err := c.Push(ctx, repository, s, d, ""); err != nil {
-			return err
+		if _, err := c.Push(ctx, repository, s, d, ""); err != nil {
+			return "", err
 		}
 	}
 	for _, d := range blobs {
 		if err := c.PushBlob(ctx, repository, s.Bytes(d.Digest)); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if tag == "" {
 		tag = root.Digest.String()
 	}
 	a, err := c.want(ctx, http.StatusCreated, http.MethodPut, "/v2/"+repository+"/manifests/"+tag, raw, "Content-Type", root.MediaType)
-	if got := a.Header.Get("Docker-Content-Digest"); err == nil && got != root.Digest.String() {
-		err = fmt.Errorf("manifest %s was answered as %s", root.Digest, got)
+	if err != nil {
+		return "", err
 	}
-	return err
+	if got := a.Header.Get("Docker-Content-Digest"); got != root.Digest.String() {
+		return "", fmt.Errorf("manifest %s was answered as %s", root.Digest, got)
+	}
+	if stored := a.Header.Get(Stored); stored != "" {
+		return digest.Parse(stored)
+	}
+	return root.Digest, nil
 }
 
 // PushBlob pushes a blob that is not there yet.

@@ -76,11 +76,16 @@ func Cut(n int) Fault {
 }
 
 // Stall promises the whole body, sends the first n bytes and nothing more, until the
-// client goes away or the registry is closed.
+// client goes away or the registry is closed. An answer without a body does not even
+// begin.
 func Stall(n int) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		drainAndAnswer(w, r, good(r, next), func(body []byte) []byte { return body[:min(n, len(body))] }, nil)
+		rec := good(r, next)
+		if rec.Body.Len() > n {
+			drainAndAnswer(w, r, rec, func(body []byte) []byte { return body[:n] }, nil)
+		}
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
 	}
 }
 

@@ -32,10 +32,10 @@ func Images(t testing.TB, s *pipelinetest.Store, seed uint64, n int) []ocispec.D
 	return out
 }
 
-// Layer is a tar with a small file, and one of up to 64 KiB that does not compress.
+// Layer is a tar with a small file, and one of up to 16 KiB that does not compress.
 func Layer(t testing.TB, name string, r *rand.Rand) []byte {
 	t.Helper()
-	body := make([]byte, r.IntN(64<<10))
+	body := make([]byte, 1<<10+r.IntN(15<<10))
 	for i := range body {
 		body[i] = byte(r.Uint32())
 	}

@@ -1,6 +1,7 @@
 package proxytest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -25,6 +26,7 @@ type Registry struct {
 	Backend registry.Backend
 
 	handler http.Handler
+	closing context.Context //nolint:containedctx // ends what stalls
 
 	mu     sync.Mutex
 	broken Fault
@@ -43,7 +45,10 @@ func NewRegistry(t testing.TB) *Registry {
 	r := &Registry{Backend: pipelinetest.NewRegistry().Backend(), asked: map[string]int{}}
 	r.handler = registry.New(r.Backend, registry.Options{})
 	server := httptest.NewServer(r)
+	ctx, stop := context.WithCancel(context.Background())
+	r.closing = ctx
 	t.Cleanup(func() {
+		stop()
 		server.CloseClientConnections()
 		server.Close()
 	})
@@ -59,7 +64,7 @@ const own = "X-Test-Own"
 // Push puts an image there, past all faults.
 func (r *Registry) Push(t testing.TB, repository string, s *pipelinetest.Store, root ocispec.Descriptor, tag string) {
 	t.Helper()
-	if err := r.Client.Push(t.Context(), repository, s, root, tag); err != nil {
+	if _, err := r.Client.Push(t.Context(), repository, s, root, tag); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -105,7 +110,10 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	broken := r.broken
 	r.mu.Unlock()
 	if broken != nil {
-		broken(w, req, http.HandlerFunc(r.serve))
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		defer context.AfterFunc(r.closing, cancel)() //nolint:contextcheck // it ends with the registry, too
+		broken(w, req.WithContext(ctx), http.HandlerFunc(r.serve))
 		return
 	}
 	r.serve(w, req)

@@ -22,12 +22,16 @@ const fillSize = 256 << 10
 // fill fetches the blob of a flight and keeps it. Its error is why the blob did not
 // come; that it could not be kept is told to Watch alone.
 func (u *upstream) fill(ctx context.Context, f *flight) error {
+	space := u.home(f.key)
+	// The flight before this one may have ended since somebody looked here in vain.
+	if _, err := space.Backend().Blobs.Stat(ctx, f.key.repository, f.key.digest); err == nil {
+		return u.land(ctx, f, space)
+	}
 	src, size, side, err := u.origin(ctx, f.key)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	space := u.home(f.key)
 	// That the upstream gives the blob shows that this repository has it: bytes that
 	// another one brought need not be moved again.
 	if err := space.Backend().Blobs.Mount(ctx, f.key.repository, "", f.key.digest); err == nil {

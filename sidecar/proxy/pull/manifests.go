@@ -131,6 +131,10 @@ func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.De
 	}
 	u.looked("manifest", false)
 	got, err = shared(ctx, u, key, func(ctx context.Context) (found, error) {
+		// It may have come since somebody looked in vain.
+		if got, err := get(ctx, u.mirror, repository, desc.Digest); err == nil {
+			return got, nil
+		}
 		got, err := u.fetch(ctx, repository, registry.Ref{Digest: desc.Digest})
 		if err != nil {
 			return found{}, err

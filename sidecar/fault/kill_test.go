@@ -1,0 +1,134 @@
+//go:build unix
+
+package fault
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/occystrap/occystrap/sidecar/proxy/proxytest"
+	"github.com/occystrap/occystrap/sidecar/store"
+)
+
+const (
+	// kills is how often the proxy is killed; with -short it is fewKills.
+	kills, fewKills = 200, 20
+	// verifyEvery is after how many kills the whole store is read.
+	verifyEvery = 20
+	// longestRun is how long the proxy has for its work before it is killed.
+	longestRun = 80 * time.Millisecond
+)
+
+// kill -9 at any moment: what was answered is there afterwards, all that is served is
+// what it should be, and what was cut can be done again.
+func TestKilledProxyLosesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	up := proxytest.NewRegistry(t)
+	c := newChild(t, settings(dir, up.Host))
+	workers := allWorkers(t, c.base, up)
+	n := kills
+	if testing.Short() {
+		n = fewKills
+	}
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	killed, cut := 0, 0
+	for killed < n {
+		c.start()
+		var g errgroup.Group
+		for _, w := range workers {
+			g.Go(func() error { return w.recover(c.life) })
+		}
+		must(t, g.Wait())
+		cut += work(c, workers, time.Duration(r.Int64N(int64(longestRun))), c.kill)
+		killed++
+		if killed%verifyEvery == 0 || killed == n {
+			verify(t, dir)
+		}
+	}
+	ops := 0
+	for _, w := range workers {
+		ops += w.done
+	}
+	t.Logf("%d kills, %d operations were answered, %d were cut", killed, ops, cut)
+	if killed != n || cut == 0 || ops < n {
+		t.Errorf("%d kills of %d; %d operations were cut, %d answered", killed, n, cut, ops)
+	}
+}
+
+// allWorkers are a mixed load: pushes with and without filters, tag moves, deletes,
+// and pulls through the proxy.
+func allWorkers(t *testing.T, base string, up *proxytest.Registry) []*worker {
+	t.Helper()
+	var workers []*worker
+	for i, repo := range []string{"plain/a", "plain/b", "filtered/a", "filtered/b", "team/app", "team/tool"} {
+		w := newWorker(t, base, repo, uint64(i))
+		if w.pulls = i >= 4; w.pulls {
+			for j, image := range w.images {
+				up.Push(t, repo, w.store, image, "t"+string(rune('0'+j%workerTags)))
+			}
+		}
+		workers = append(workers, w)
+	}
+	return workers
+}
+
+// recover does again what was cut, and looks whether all is as it may be.
+func (w *worker) recover(ctx context.Context) error {
+	if err := w.check(ctx); err != nil {
+		return err
+	}
+	if w.last == nil {
+		return nil
+	}
+	return w.last(ctx)
+}
+
+// work has all workers work for a while, ends the proxy and returns how many of them
+// were in the middle of something. Before the end nothing may fail.
+func work(c *child, workers []*worker, moment time.Duration, end func()) int {
+	t := c.t
+	t.Helper()
+	var ended atomic.Bool
+	var cut atomic.Int64
+	var all sync.WaitGroup
+	for _, w := range workers {
+		all.Go(func() {
+			for !ended.Load() {
+				if err := w.step(c.life); err != nil {
+					if !ended.Load() {
+						t.Errorf("%s: %v", w.name, err)
+					}
+					cut.Add(1)
+					return
+				}
+			}
+		})
+	}
+	<-time.After(moment) // the moment is to be any; nothing depends on it
+	ended.Store(true)
+	end()
+	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return int(cut.Load())
+}
+
+// verify opens the store of a proxy that does not run, and reads all of it.
+func verify(t *testing.T, dir string) {
+	t.Helper()
+	ctx := context.Background() // also at the end of a test
+	s, err := store.Open(ctx, dir, store.Options{})
+	must(t, err)
+	if err := s.Verify(ctx, func(f store.Fault) { t.Errorf("store: %+v", f) }); err != nil {
+		t.Error(err)
+	}
+	must(t, s.Close())
+}
