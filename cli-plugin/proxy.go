@@ -180,4 +180,3 @@ func ownPeers() []uint32 {
 	}
 	return []uint32{0, uint32(uid)} //nolint:gosec // uids fit
 }
-

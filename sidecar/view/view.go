@@ -189,7 +189,8 @@ func (m manifests) find(ctx context.Context, repository string, ref registry.Ref
 }
 
 func (manifests) Put(context.Context, string, registry.Manifest, []string) error { return errReadOnly }
-func (manifests) Delete(context.Context, string, digest.Digest) error            { return errReadOnly }
+
+func (manifests) Delete(context.Context, string, digest.Digest) error { return errReadOnly }
 
 // tags are the names that images have.
 type tags struct{ shelves }

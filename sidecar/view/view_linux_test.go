@@ -18,8 +18,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// An answer is what a test looks at of a response.
+type answer struct {
+	StatusCode    int
+	Header        http.Header
+	ContentLength int64
+}
+
 // ask is an answer and its body.
-func ask(t testing.TB, s *httptest.Server, method, path string, header ...string) (*http.Response, string) {
+func ask(t testing.TB, s *httptest.Server, method, path string, header ...string) (answer, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
 	must(t, err)
@@ -30,7 +37,7 @@ func ask(t testing.TB, s *httptest.Server, method, path string, header ...string
 	must(t, err)
 	raw, err := io.ReadAll(a.Body)
 	must(t, errors.Join(err, a.Body.Close()))
-	return a, string(raw)
+	return answer{a.StatusCode, a.Header, a.ContentLength}, string(raw)
 }
 
 // An image has the names that clients give it.

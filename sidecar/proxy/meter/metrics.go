@@ -53,8 +53,10 @@ var _ prometheus.Collector = collector{}
 // Describe implements prometheus.Collector. Series come and go: it is unchecked
 // but by Collect.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descBuild, descRequests, descSeconds, descInFlight, descQueue, descMoving, descBytes, descHits, descMisses,
-		descSaved, descImages, descAsked, descErrors, descLimit, descRemaining, descUntil, descStore, descHigh, descStored, descPinned, descReady} {
+	for _, d := range []*prometheus.Desc{
+		descBuild, descRequests, descSeconds, descInFlight, descQueue, descMoving, descBytes, descHits, descMisses,
+		descSaved, descImages, descAsked, descErrors, descLimit, descRemaining, descUntil, descStore, descHigh, descStored, descPinned, descReady,
+	} {
 		out <- d
 	}
 }

@@ -125,7 +125,7 @@ func (m *Meter) logFailure(name string, downstream bool, reason string, err erro
 	if downstream {
 		message = "the downstream failed"
 	}
-	m.cfg.Log.LogAttrs(context.Background(), slog.LevelWarn, message,
+	m.cfg.Log.Warn(message,
 		slog.String("host", name), slog.String("reason", reason), slog.String("error", err.Error()))
 }
 
