@@ -309,3 +309,38 @@ func TestManifestWithoutItsBlobs(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// Equal work is done once: layers that wait for their turn, in whatever repository, are
+// taken from who was at them first.
+func TestEqualLayersAreFilteredOnce(t *testing.T) {
+	t.Parallel()
+	begun, hold := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	w := start(t, []string{normalize}, func(w *world) {
+		w.cfg.Cache, w.cfg.Concurrency, w.cfg.Parallel = newCache(), 1, 1
+		w.keeper.layer = func(context.Context) error {
+			first.Do(func() { close(begun); <-hold })
+			return nil
+		}
+	})
+	s := pipelinetest.NewStore()
+	img := s.Image(t, pipelinetest.Image{Compression: pipeline.Gzip, Layers: [][]byte{plainLayer(t, "x", 1<<20)}})
+	m := read[ocispec.Manifest](t, s.Bytes(img.Digest))
+	w.blobs("one", s, m) // its layer is held up at the keeper
+	<-begun
+	var all sync.WaitGroup
+	answers := make(chan answer, 9)
+	for _, repository := range []string{"one", "two", "three", "four"} {
+		w.blobs(repository, s, m)
+		all.Go(func() { answers <- w.manifest(repository, "1", s, img) })
+	}
+	close(hold)
+	all.Wait()
+	close(answers)
+	for a := range answers {
+		w.must(a, img.Digest)
+	}
+	if n := w.keeper.count("layer"); n != 1 {
+		t.Errorf("the layer went %d times", n)
+	}
+}
