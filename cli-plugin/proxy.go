@@ -101,7 +101,7 @@ func (p *program) proxy(ctx context.Context, cmd *cobra.Command, o proxyOptions)
 	}
 	return side.ServeProxy(ctx, side.ProxyRun{
 		Config: c, Listen: o.listen, Log: c.Log,
-		Started: notes.started(o, c),
+		Started: notes.started(c),
 		Ended:   notes.ended,
 	})
 }
@@ -178,5 +178,5 @@ func ownPeers() []uint32 {
 	if uid < 0 {
 		return nil
 	}
-	return []uint32{0, uint32(uid)} //nolint:gosec // uids fit
+	return []uint32{0, uint32(uid)}
 }

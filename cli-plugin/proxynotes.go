@@ -42,7 +42,7 @@ func (n *proxyNotes) log() *slog.Logger {
 }
 
 // started says what to type next.
-func (n *proxyNotes) started(o proxyOptions, c proxy.Config) func([]net.Addr) {
+func (n *proxyNotes) started(c proxy.Config) func([]net.Addr) {
 	return func(at []net.Addr) {
 		if n.quiet || len(at) == 0 {
 			return

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func ServeProxy(ctx context.Context, r ProxyRun) (err error) {
 	if r.Ended != nil {
 		r.Ended(p)
 	}
-	return errors.Join(err, p.Close())
+	return errors.Join(err, p.Close()) //nolint:contextcheck // it waits for nobody
 }
 
 func closeAll(ls []net.Listener) (err error) {
@@ -109,7 +110,7 @@ func ListenAddress(s string) (string, error) {
 	if err != nil {
 		host, port = strings.Trim(s, "[]"), DefaultPort
 	}
-	if n, err := net.LookupPort("tcp", port); err != nil || port == "" || n > 65535 || port[0] < '0' || port[0] > '9' {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return "", fmt.Errorf("%q has no port from 0 to 65535; it takes HOST:PORT, like %s", s, DefaultListen)
 	}
 	if host == "localhost" {
@@ -161,7 +162,7 @@ func (r ProxyRun) reloads(ctx context.Context, p *proxy.Proxy, n notifier) (stop
 			case <-ctx.Done():
 				return
 			case <-asked:
-				r.reload(p, n)
+				r.reload(p, n) //nolint:contextcheck // settings are not half read
 			}
 		}
 	}()

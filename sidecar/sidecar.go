@@ -103,7 +103,7 @@ func (p *program) life(ctx context.Context, g *Gate, n notifier, drain time.Dura
 	n.tell("READY=1")
 	err := g.Open(ctx)
 	n.tell("STOPPING=1")
-	defer n.extend(drain)()
+	defer n.extend(drain)() //nolint:contextcheck // it begins when ctx ends
 	timer := time.AfterFunc(drain, sendAway)
 	defer timer.Stop()
 	return errors.Join(err, <-served)

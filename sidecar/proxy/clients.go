@@ -28,19 +28,19 @@ const lookUpTime = 30 * time.Second
 
 // make makes the clients. A login that cannot be looked up is none: who needs it is
 // told when it is refused.
-func (cs *clients) make(c Config, m *meter.Meter) (err error) {
+func (cs *clients) make(ctx context.Context, c Config, m *meter.Meter) (err error) {
 	if c.Downstream.Host != "" {
 		if cs.downstream, err = c.Downstream.client(c, m, true); err != nil {
 			return fmt.Errorf("downstream %s: %w", c.Downstream.Host, err)
 		}
-		cs.downstreamLogin = c.Downstream.login() != ""
+		cs.downstreamLogin = c.Downstream.login(ctx) != ""
 	}
 	for _, u := range c.Upstreams {
 		client, err := u.client(c, m, false)
 		if err != nil {
 			return fmt.Errorf("upstream %s: %w", u.Host, err)
 		}
-		cs.upstreams, cs.logins = append(cs.upstreams, client), append(cs.logins, u.login())
+		cs.upstreams, cs.logins = append(cs.upstreams, client), append(cs.logins, u.login(ctx))
 	}
 	return nil
 }
@@ -105,11 +105,11 @@ func (r Remote) allow() func(string, netip.Addr) bool {
 }
 
 // login is who a registry knows the proxy as; "" is nobody.
-func (r Remote) login() string {
+func (r Remote) login(ctx context.Context) string {
 	if r.Keys == nil {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
+	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
 	c, ok, err := r.Keys.Lookup(ctx, r.Host)
 	if err != nil || !ok {

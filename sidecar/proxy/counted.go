@@ -34,6 +34,7 @@ func (c countedManifests) Put(ctx context.Context, repository string, m registry
 		}
 	}
 	d := m.Desc.Digest.String()
+	//nolint:contextcheck // a line of the log outlives its request
 	c.meter.Image(meter.Image{Repository: repository, Tags: tags, Received: d, Stored: d, Bytes: size, Duration: time.Since(began), Err: err})
 	return err
 }

@@ -48,7 +48,7 @@ type belongs struct{}
 // nil.
 func (p *Proxy) generation(ctx context.Context, c Config, old *generation) (g *generation, err error) {
 	g = &generation{config: c}
-	defer func() {
+	defer func() { //nolint:contextcheck // what was made is given up at once
 		if err != nil {
 			err = errors.Join(err, g.close())
 			g = nil
@@ -70,17 +70,17 @@ func (p *Proxy) generation(ctx context.Context, c Config, old *generation) (g *g
 	if err = g.remember(ctx, p, old); err != nil {
 		return g, err
 	}
-	if err = g.clients.make(c, p.meter); err != nil {
+	if err = g.clients.make(ctx, c, p.meter); err != nil {
 		return g, err
 	}
 	var keeper keep.Keeper
 	if c.Downstream.Host != "" {
 		keeper = keep.Downstream(g.clients.downstream, c.Downstream.Host, c.Downstream.Prefix)
 	}
-	if err = g.pulls(p, keeper); err != nil {
+	if err = g.pulls(p, keeper); err != nil { //nolint:contextcheck // what it does outlives who has set it up
 		return g, err
 	}
-	g.pushes(p, keeper)
+	g.pushes(p, keeper) //nolint:contextcheck // as above
 	g.serve(p)
 	return g, nil
 }

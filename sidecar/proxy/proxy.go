@@ -39,7 +39,7 @@ func New(ctx context.Context, c Config) (p *Proxy, err error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // Close gives up at once
 		if err != nil {
 			err = errors.Join(err, p.Close())
 			p = nil

@@ -77,17 +77,17 @@ func (p *running) ask(t testing.TB, method, path string, body []byte, kind strin
 
 const ociManifest = "application/vnd.oci.image.manifest.v1+json"
 
-// push pushes an image of one blob, and returns both digests.
-func (p *running) push(t testing.TB, repository, tag string) (manifest, blob digest.Digest) {
+// push pushes team/app:1, an image of one blob, and returns both digests.
+func (p *running) push(t testing.TB) (manifest, blob digest.Digest) {
 	t.Helper()
 	content := make([]byte, 1000)
 	_, _ = rand.Read(content)
 	blob = digest.FromBytes(content)
-	if status, answer, _ := p.ask(t, http.MethodPost, "/v2/"+repository+"/blobs/uploads/?digest="+blob.String(), content, "application/octet-stream"); status != http.StatusCreated {
+	if status, answer, _ := p.ask(t, http.MethodPost, "/v2/team/app/blobs/uploads/?digest="+blob.String(), content, "application/octet-stream"); status != http.StatusCreated {
 		t.Fatalf("a blob is pushed with status %d: %s", status, answer)
 	}
 	raw := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"artifactType":"application/x-test","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":1000},"layers":[]}`, ociManifest, blob)
-	if status, answer, _ := p.ask(t, http.MethodPut, "/v2/"+repository+"/manifests/"+tag, raw, ociManifest); status != http.StatusCreated {
+	if status, answer, _ := p.ask(t, http.MethodPut, "/v2/team/app/manifests/1", raw, ociManifest); status != http.StatusCreated {
 		t.Fatalf("a manifest is pushed with status %d: %s", status, answer)
 	}
 	return digest.FromBytes(raw), blob
@@ -115,7 +115,7 @@ func upstreamOf(up *running) proxy.Config {
 func TestNamesThatNobodyPushedAreReadUpstream(t *testing.T) {
 	t.Parallel()
 	up := run(t, proxy.Config{})
-	image, blob := up.push(t, "team/app", "1")
+	image, blob := up.push(t)
 	p := run(t, upstreamOf(up))
 	p.wants(t, "/v2/team/app/blobs/"+blob.String(), http.StatusOK, http.StatusNotFound)
 	p.wants(t, "/v2/team/app/manifests/1", http.StatusOK, http.StatusOK)
@@ -128,7 +128,7 @@ func TestNamesThatNobodyPushedAreReadUpstream(t *testing.T) {
 	if status, answer, _ := p.ask(t, http.MethodGet, "/v2/team/app/tags/list", nil, ""); status != http.StatusOK || !strings.Contains(answer, `"1"`) {
 		t.Errorf("tags are status %d: %s", status, answer)
 	}
-	mine, _ := p.push(t, "team/app", "1")
+	mine, _ := p.push(t)
 	if _, _, h := p.ask(t, http.MethodHead, "/v2/team/app/manifests/1", nil, ""); h.Get("Docker-Content-Digest") != mine.String() {
 		t.Errorf("what was pushed is answered by %s, want %s", h.Get("Docker-Content-Digest"), mine)
 	}
@@ -141,7 +141,7 @@ func TestNamesThatNobodyPushedAreReadUpstream(t *testing.T) {
 func TestFiltersWithoutADownstream(t *testing.T) {
 	t.Parallel()
 	p := run(t, proxy.Config{All: rules.Spec{Filters: []string{"normalize-timestamps"}}})
-	image, _ := p.push(t, "team/app", "1") // an artifact: no filter changes it
+	image, _ := p.push(t) // an artifact: no filter changes it
 	p.wants(t, "/v2/team/app/manifests/1", http.StatusOK, http.StatusOK)
 	p.wants(t, "/v2/team/app/manifests/"+image.String(), http.StatusOK, http.StatusOK)
 }
@@ -212,7 +212,7 @@ func (*visited) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 func TestReload(t *testing.T) {
 	t.Parallel()
 	up := run(t, proxy.Config{})
-	up.push(t, "team/app", "1")
+	up.push(t)
 	c := proxy.Config{Store: proxy.StoreConfig{Dir: t.TempDir()}}
 	p := run(t, c)
 	for name, change := range map[string]func(*proxy.Config){
@@ -249,7 +249,7 @@ func TestOneProxyHasAStore(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "another process") {
 		t.Errorf("it says %v", err)
 	}
-	p.push(t, "team/app", "1")
+	p.push(t)
 }
 
 // Temporary files of a proxy that was killed are removed, and none are left.

@@ -45,7 +45,7 @@ func (p *Proxy) wrap(l net.Listener) net.Listener {
 	if p.current().tls == nil {
 		return registry.Plain(l)
 	}
-	return tls.NewListener(l, &tls.Config{ //nolint:gosec // its settings are those below
+	return tls.NewListener(l, &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return p.current().tls, nil },
 	})
 }

@@ -21,7 +21,7 @@ func (p *Proxy) newMeter(c Config) *meter.Meter {
 		Version: c.Program, Log: p.log, Allow: mayWatch,
 		Store: func(ctx context.Context) (meter.StoreUse, error) {
 			u, err := p.store.Usage(ctx)
-			return meter.StoreUse{Bytes: u.Bytes, High: c.Store.High, Low: c.Store.Low, Images: int64(u.Images), Pinned: int64(u.Pinned)}, err
+			return meter.StoreUse{Bytes: u.Bytes, High: c.Store.High, Low: c.Store.Low, Images: int64(u.Images), Pinned: u.Pinned}, err
 		},
 		Ready: p.ready,
 	})
@@ -89,7 +89,7 @@ func (p *Proxy) pushedImage(i push.Image, downstream string) {
 // events are what runs tell: warnings, and details for who looks for them.
 func (p *Proxy) events(e pipeline.Event) {
 	level := slog.LevelDebug
-	switch e.Kind { //nolint:exhaustive // the meter knows the others
+	switch e.Kind { // the meter knows the others
 	case pipeline.EventWarning:
 		level = slog.LevelWarn
 	case pipeline.EventDetail:
