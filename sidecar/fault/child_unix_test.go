@@ -84,11 +84,12 @@ func (c *child) start() {
 	c.cmd.Env = append(os.Environ(), runEnv+"=proxy --config "+c.config, "LISTEN_FDS=1", "LISTEN_FDNAMES=registry", "GOMAXPROCS=2")
 	must(c.t, c.cmd.Start())
 	ctx, over := context.WithCancelCause(context.Background())
-	c.life, c.ended = ctx, make(chan error, 1)
+	cmd, ended := c.cmd, make(chan error, 1)
+	c.life, c.ended = ctx, ended
 	go func() {
-		err := c.cmd.Wait()
+		err := cmd.Wait()
+		ended <- err
 		over(fmt.Errorf("the proxy has ended: %w", errors.Join(errEnded, err)))
-		c.ended <- err
 	}()
 	if a, err := client(c.t, c.base).Do(c.life, http.MethodGet, "/v2/", nil); err != nil || a.Status != http.StatusOK {
 		c.t.Fatalf("the proxy does not answer: status %d, %v, %v", a.Status, err, context.Cause(c.life))

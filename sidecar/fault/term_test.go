@@ -34,7 +34,7 @@ func TestStoppedProxyLosesNoPush(t *testing.T) {
 			must(t, w.recover(c.life))
 		}
 		var ended <-chan error
-		work(c, workers, longestRun, func() { ended = c.term(); err := <-ended; must(t, err) })
+		work(c, workers, true, longestRun, func() { ended = c.term(); err := <-ended; must(t, err) })
 	}
 	verify(t, dir)
 }
