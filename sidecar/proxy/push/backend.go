@@ -124,8 +124,12 @@ func (b blobs) mountKept(ctx context.Context, repository, origin string, d diges
 	return answer(err)
 }
 
-// Delete removes a blob where it is kept, and from staging.
+// Delete removes a blob where it is kept, and from staging. What is on its way arrives
+// first, so that it does not come after.
 func (b blobs) Delete(ctx context.Context, repository string, d digest.Digest) error {
+	if _, err := b.p.settle(ctx, repository, []digest.Digest{d}); err != nil {
+		return err
+	}
 	return both(
 		b.p.cfg.Keeper.Backend().Blobs.Delete(ctx, repository, d),
 		func() error { return b.p.cfg.Staging.Blobs.Delete(ctx, repository, d) },

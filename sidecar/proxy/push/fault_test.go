@@ -366,6 +366,32 @@ func TestDrainGivesUp(t *testing.T) {
 	}
 }
 
+// A blob that is deleted while it goes on does not come back.
+func TestDeleteWaitsForWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	begun, hold := make(chan struct{}), make(chan struct{})
+	w := start(t, nil, func(w *world) {
+		w.keeper.layer = func(context.Context) error { close(begun); <-hold; return nil }
+	})
+	raw := []byte(noise("x", 100_000))
+	address := "/v2/team/app/blobs/" + digest.FromBytes(raw).String()
+	w.blob("team/app", raw)
+	<-begun
+	answers := make(chan answer)
+	go func() { answers <- w.ask("DELETE", address, nil) }()
+	select {
+	case a := <-answers:
+		t.Errorf("answered with %d while the blob is on its way", a.status)
+	case hold <- struct{}{}:
+	}
+	if a := <-answers; a.status != http.StatusAccepted {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := w.ask("HEAD", address, nil); a.status != http.StatusNotFound {
+		t.Errorf("it is back: %d", a.status)
+	}
+}
+
 // A config that lies about its layers is the client's fault, and told as such.
 func TestLyingConfig(t *testing.T) {
 	t.Parallel()
