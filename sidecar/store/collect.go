@@ -71,7 +71,7 @@ func (s *Store) collectOnce(ctx context.Context, high, low int64) (c Collected, 
 	if c.Images, err = s.drop(ctx, v); err != nil {
 		return c, err
 	}
-	if err := s.garbage(ctx, m); err != nil {
+	if err := s.garbage(ctx, m, c.Images > 0); err != nil {
 		return c, err
 	}
 	c.Bytes, err = s.sweep(ctx)
@@ -232,12 +232,17 @@ func (s *Store) dropFrom(ctx context.Context, old *repo, roots []digest.Digest) 
 
 // garbage ends leases that are over, and has containerd remove the records that nothing
 // leads to. What was used a moment ago is kept for a little longer.
-func (s *Store) garbage(ctx context.Context, m *model) error {
-	current := s.uses.current()
-	if err := s.endLeases(ctx, m, current); err != nil {
+// Dropped says that images went since the model was read.
+func (s *Store) garbage(ctx context.Context, m *model, dropped bool) (err error) {
+	if err := s.endLeases(ctx, m); err != nil {
 		return err
 	}
-	if err := s.keepUsed(ctx, m, current); err != nil {
+	if dropped { // nobody but who uses them needs their blobs
+		if m, err = s.model(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.keepUsed(ctx, m, s.uses.current()); err != nil {
 		return err
 	}
 	for _, base := range []*base{s.durable, s.cache} {
@@ -249,20 +254,23 @@ func (s *Store) garbage(ctx context.Context, m *model) error {
 	return s.forgetPlaces(ctx)
 }
 
-func (s *Store) endLeases(ctx context.Context, m *model, current map[use]bool) error {
+func (s *Store) endLeases(ctx context.Context, m *model) error {
 	now := s.o.Now()
 	for _, r := range m.repos {
-		if err := s.endLeasesOf(ctx, r, now, current); err != nil {
+		if err := s.endLeasesOf(ctx, r, now); err != nil {
 			return fmt.Errorf("end leases in %s: %w", r.repository, err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) endLeasesOf(ctx context.Context, r *repo, now time.Time, current map[use]bool) error {
-	over := r.idle
+// endLeasesOf looks in the transaction what is in use: a blob that has come again since the
+// model was read has a new lease under the same name.
+func (s *Store) endLeasesOf(ctx context.Context, r *repo, now time.Time) error {
+	used := func(d digest.Digest) bool { return s.uses.has(use{r.place, d}) }
+	over := slices.DeleteFunc(slices.Clone(r.idle), used)
 	for d, since := range r.leased {
-		if _, used := current[use{r.place, d}]; !used && now.Sub(since) >= s.pending(r.space) {
+		if !used(d) && now.Sub(since) >= s.pending(r.space) {
 			over = append(over, d)
 		}
 	}
@@ -270,7 +278,7 @@ func (s *Store) endLeasesOf(ctx context.Context, r *repo, now time.Time, current
 		return nil
 	}
 	return r.base.update(ctx, r.ns, func(ctx context.Context, _ *bbolt.Tx) error {
-		for _, d := range over {
+		for _, d := range slices.DeleteFunc(over, used) {
 			if err := r.base.leases.Delete(ctx, leases.Lease{ID: d.String()}); err != nil && !errdefs.IsNotFound(err) {
 				return err
 			}

@@ -210,6 +210,57 @@ func TestWhatIsReadOrUploadedStays(t *testing.T) {
 	clean(t, w.Store)
 }
 
+// A client is told that a blob is here while the image goes that has it, and pushes another
+// one with the blob.
+func TestWhatIsAskedForWhileItsImageGoesStays(t *testing.T) {
+	t.Parallel()
+	for name, o := range spaces() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			day, steady := newClock(), newClock()
+			content := layer("shared")
+			var b registry.Backend
+			var wait sync.Mutex
+			told := false
+			s := open(t, t.TempDir(), store.Options{Age: time.Hour, Now: func() time.Time {
+				if !wait.TryLock() {
+					return day.now() // what is below asks too
+				}
+				defer wait.Unlock()
+				if b.Tags == nil || told {
+					return day.now()
+				}
+				if tags, err := b.Tags.List(ctx, "app", "", 1); err == nil && len(tags) == 0 { // it has just gone
+					_, err := b.Blobs.Stat(ctx, "app", digest.FromBytes(content))
+					told = err == nil
+				}
+				return day.now()
+			}})
+			s.SetSteady(steady.now)
+			in := s.Space("s", o).Backend()
+			must(push(ctx, in, "app", "old", nil, []string{"old"}, content))(t)
+			day.add(2 * time.Hour)
+			steady.add(2 * time.Hour)
+			wait.Lock()
+			b = in
+			wait.Unlock()
+			if c := must(s.Collect(ctx))(t); c.Images != 1 {
+				t.Fatalf("%+v went", c)
+			}
+			wait.Lock()
+			defer wait.Unlock()
+			if !told {
+				t.Fatal("the blob was not there any more when its image had gone")
+			}
+			if err := reads(ctx, in, "app", digest.FromBytes(content)); err != nil {
+				t.Errorf("it is gone: %v", err)
+			}
+			clean(t, s)
+		})
+	}
+}
+
 func TestClockThatJumpsLosesNothingInUse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.Options{Age: time.Hour, Pending: time.Hour})

@@ -93,12 +93,23 @@ func (s *uses) current() map[use]bool {
 	defer s.mu.Unlock()
 	m := map[use]bool{}
 	for u, t := range s.m {
-		if t.readers > 0 || s.now().Sub(t.steady) <= grace {
+		if s.inUse(t) {
 			m[u] = true
 		}
 	}
 	return m
 }
+
+// has says whether something is in use.
+func (s *uses) has(u use) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.m[u]
+	return t != nil && s.inUse(t)
+}
+
+// inUse is called with the lock held.
+func (s *uses) inUse(t *touch) bool { return t.readers > 0 || s.now().Sub(t.steady) <= grace }
 
 // fresh are the uses that were not written down yet, and when they were. What is over
 // is forgotten.
