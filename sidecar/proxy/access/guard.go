@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/occystrap/occystrap/pipeline/registry"
 )
@@ -13,6 +14,9 @@ import (
 // maxAddress is the length of an address: a repository and a reference have 255 and 135
 // at most, and a manifest comes with some tags in its query.
 const maxAddress = 16 << 10
+
+// restTime is how long a client may take for what is left of a body when it has its answer.
+const restTime = 10 * time.Second
 
 // methods are those of the distribution API.
 var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
@@ -30,6 +34,9 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			// follows it on the connection may be somebody else's (request smuggling). Nothing follows.
 			w.Header().Set("Connection", "close")
 		}
+		// The server reads what is left of a body that nobody wants, as that of a request which
+		// is refused: who never sends it must not hold the connection.
+		defer func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime)) }() // not all connections have deadlines
 		i := Identity{From: addrPort(r.RemoteAddr)}
 		if e := g.refuse(w, r, &i); e != nil {
 			g.refused(r, i, e)

@@ -164,3 +164,33 @@ func TestSlowHeadsAreSentAway(t *testing.T) {
 		c.Close()
 	}
 }
+
+// A client whose request is refused, or answered by what reads no body, and that never sends
+// the body which it has promised, is sent away.
+func TestBodiesThatNobodyWantsAreNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it waits for ten seconds")
+	}
+	g := guard(t, access.Config{Secret: file(t, theSecret)})
+	s := serve(t, g, registryBehind(t, g))
+	for _, head := range []string{
+		"POST /v2/app/blobs/uploads/ HTTP/1.1\r\nHost: evil.example\r\n",
+		"PUT /v2/app/manifests/1 HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+		"PUT /v2/docker.io/library/app/manifests/1 HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+		"GET /token HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+	} {
+		t.Run(head, func(t *testing.T) {
+			t.Parallel()
+			c, err := net.Dial("tcp", s.Listener.Addr().String())
+			must(t, err)
+			defer c.Close()
+			must(t, c.SetDeadline(time.Now().Add(patience)))
+			_, err = io.WriteString(c, head+"Content-Length: 10\r\n\r\nhalf")
+			must(t, err)
+			if raw, err := io.ReadAll(c); err != nil && strings.Contains(err.Error(), "timeout") {
+				t.Errorf("the connection stays: %q, %v", raw, err)
+			}
+		})
+	}
+}
