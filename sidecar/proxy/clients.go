@@ -58,7 +58,7 @@ func (r Remote) client(c Config, m *meter.Meter, downstream bool) (*remote.Clien
 	cfg := remote.Config{
 		Source: r.keys(), Sink: r.keys(), Insecure: r.Insecure, SkipVerify: r.SkipVerify, CA: r.CA, Realms: r.Realms,
 		UserAgent: c.Program, Compression: c.Compression, Recompress: c.Recompress,
-		Around: func(next http.RoundTripper) http.RoundTripper { return m.Transport(r.Host, downstream, next) },
+		Around:  func(next http.RoundTripper) http.RoundTripper { return m.Transport(r.Host, downstream, next) },
 		Retries: c.Retries, Backoff: c.Backoff, Stall: c.Stall,
 	}
 	if !r.Private {

@@ -189,6 +189,11 @@ func (t *Table) upstream(q url.Values, repository string) (host, there string, e
 			return p.Upstream, strings.Trim(p.Rewrite+"/"+rest, "/"), nil
 		}
 	}
+	// A host without a dot, as of a private network: its images are kept under its name
+	// too, which no push may fill.
+	if more && t.upstreams[first] {
+		return first, rest, nil
+	}
 	return "", "", nil
 }
 

@@ -22,7 +22,7 @@ func table(t *testing.T, c route.Config) *route.Table {
 
 // usual has what settings have.
 var usual = route.Config{
-	Upstreams: []string{"registry-1.docker.io", "ghcr.io", "registry.example:5000", "localhost", "[::1]:5000"},
+	Upstreams: []string{"registry-1.docker.io", "ghcr.io", "registry.example:5000", "localhost", "[::1]:5000", "harbor"},
 	Prefixes: []route.Prefix{
 		{Prefix: "hub", Upstream: "docker.io"},
 		{Prefix: "hub/team", Upstream: "ghcr.io", Rewrite: "our/team"},
@@ -57,6 +57,8 @@ func TestNamesLeadToWhereTheyBelong(t *testing.T) {
 		"/v2/index.docker.io/alpine/manifests/1":              {route.Mirrored, "docker.io", "library/alpine", "index.docker.io/alpine", "", ""},
 		"/v2/ghcr.io/owner/app/tags/list?n=1":                 {route.Mirrored, "ghcr.io", "owner/app", "ghcr.io/owner/app", "", ""},
 		"/v2/localhost/app/tags/list":                         {route.Mirrored, "localhost", "app", "localhost/app", "", ""},
+		"/v2/harbor/team/app/tags/list":                       {route.Mirrored, "harbor", "team/app", "harbor/team/app", "", ""},
+		"/v2/harbor/tags/list":                                {route.Pushed, "", "harbor", "harbor", "", "docker.io/library/harbor"},
 		"/v2/hub/alpine/tags/list":                            {route.Mirrored, "docker.io", "library/alpine", "hub/alpine", "", ""},
 		"/v2/hub/team/app/tags/list":                          {route.Mirrored, "ghcr.io", "our/team/app", "hub/team/app", "", ""},
 		"/v2/hub/team/tags/list":                              {route.Mirrored, "ghcr.io", "our/team", "hub/team", "", ""},
@@ -122,6 +124,7 @@ func TestWhatCanBeReadTwoWaysIsRefused(t *testing.T) {
 		"PUT /v2/app/manifests/1?ns=unknown.example":       registry.Denied,
 		"POST /v2/docker.io/library/alpine/blobs/uploads/": registry.Denied,
 		"POST /v2/unknown.example/app/blobs/uploads/":      registry.Denied,
+		"PUT /v2/harbor/app/manifests/1":                   registry.Denied,
 		"DELETE /v2/hub/alpine/manifests/1":                registry.Denied,
 		"PUT /v2/hub/manifests/1":                          registry.Denied,
 		"PATCH /v2/localhost/app/blobs/uploads/x":          registry.Denied,
