@@ -41,7 +41,7 @@ func takes(names ...string) cobra.PositionalArgs {
 }
 
 // takesSome asks for one argument or more.
-func takesSome(name string) cobra.PositionalArgs { //nolint:unparam // as takes, it is told what the command calls it
+func takesSome(name string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return usage(cmd, "Missing argument %s", name)

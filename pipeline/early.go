@@ -94,7 +94,7 @@ func Settled(ctx context.Context, l Layer, filters []Filter, dst Sink, opts Opti
 	if err := choose(filters, &opts); err != nil {
 		return 0, false, err
 	}
-	if fitsEarly(filters, opts) != nil {
+	if early := fitsEarly(filters, opts) == nil; !early {
 		return 0, false, nil
 	}
 	opts.Cache = checked{opts.Cache, l.Origin != ""}

@@ -48,7 +48,7 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 		s.reported = s.n
 		s.t.run.opts.Events.emit(Event{Kind: EventLayerBytes, Layer: s.t.layer.Blob.Digest, Done: s.n, Total: s.t.layer.Blob.Size})
 	}
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // readers return it as it is
 		s.t.learn(s.name, s.n)
 	} else if err != nil {
 		err = on(SourceSide, err)

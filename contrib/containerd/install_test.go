@@ -179,7 +179,14 @@ func TestMistakesWriteNothing(t *testing.T) {
 	m.write("bad", "two\nlines of a secret")
 	for _, args := range [][]string{
 		{},
-		{"--proxy", "127.0.0.1:5050", "docker.io"}, {"--proxy", "http://x\"y", "docker.io"}, {"--proxy"}, {"--no"}, {"docker.io", "Docker.io"}, {"../etc"}, {"a/b"}, {"docker.io\""},
+		{"--proxy", "127.0.0.1:5050", "docker.io"},
+		{"--proxy", "http://x\"y", "docker.io"},
+		{"--proxy"},
+		{"--no"},
+		{"docker.io", "Docker.io"},
+		{"../etc"},
+		{"a/b"},
+		{"docker.io\""},
 		{"--secret", filepath.Join(m.root, "bad"), "docker.io"},
 		{"--secret", filepath.Join(m.root, "none"), "docker.io"},
 	} {

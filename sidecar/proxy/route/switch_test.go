@@ -53,7 +53,7 @@ func ask(t *testing.T, h http.Handler, method, address, body string) answer {
 	r := httptest.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	r.Header.Set("Content-Type", indexType)
 	h.ServeHTTP(w, r)
-	return answer{w.Code, w.Result().Header, w.Body.String()} //nolint:bodyclose // it is in memory
+	return answer{w.Code, w.Result().Header, w.Body.String()}
 }
 
 // A client that follows Link stays in the name that it began with.
