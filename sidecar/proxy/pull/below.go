@@ -22,6 +22,12 @@ func madeTag(rule string, of digest.Digest) string {
 	return "occystrap-made-" + digest.FromString(rule + "\n" + of.String()).Encoded()[:40]
 }
 
+// lastTag is what filters made of a tag last. The tag itself may be what another rule made
+// of it, or none.
+func lastTag(rule, tag string) string {
+	return "occystrap-last-" + digest.FromString(rule + "\n" + tag).Encoded()[:40]
+}
+
 // maxAdopted bounds the manifests of one index that are taken from downstream.
 const maxAdopted = 1000
 
@@ -106,6 +112,9 @@ func (u *upstream) downstreamTag(ctx context.Context, repository, tag string, r 
 	k := u.p.c.Keeper
 	if k == nil {
 		return found{}, missing("downstream")
+	}
+	if r.made != nil {
+		tag = lastTag(r.Key(), tag)
 	}
 	desc, raw, err := k.Backend().Manifests.Get(ctx, u.below(repository), registry.Ref{Tag: tag})
 	if err != nil {

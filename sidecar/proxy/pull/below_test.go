@@ -12,6 +12,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/registry"
 	"github.com/occystrap/occystrap/sidecar/proxy/keep"
 	"github.com/occystrap/occystrap/sidecar/proxy/pull"
+	"github.com/occystrap/occystrap/sidecar/proxy/rules"
 )
 
 // prefix is where the downstream of tests keeps images.
@@ -154,6 +155,28 @@ func TestColdProxyAnswersFromDownstreamWhileUpstreamIsGone(t *testing.T) {
 			same(t, up.requests(""))
 			cold.drain()
 		})
+	}
+}
+
+// What is downstream under a tag may have come there by another rule, or by none.
+func TestColdProxyAnswersWithWhatItsOwnRuleMadeOnly(t *testing.T) {
+	t.Parallel()
+	up, down := newFar(t), newFar(t)
+	up.two(t)
+	w := newWorld(t, up, into(t, down))
+	index := w.want(manifestPath("1"), 200)
+	for _, d := range children(t, index) {
+		w.pullAll(t, w.want(manifestPath(d.Digest.String()), 200))
+	}
+	eventually(t, "it is downstream", func() bool { return down.tagged(t) == index.digest() })
+	w.drain()
+	up.fail(status(503))
+	for name, spec := range map[string]rules.Spec{"refused": denying(), "changed": excluding(t)} {
+		cold := newWorld(t, up, into(t, down, func(c *pull.Config) { c.Rule = rule(t, spec) }))
+		if got := cold.get(manifestPath("1")); got.status == 200 {
+			t.Errorf("%s: an image that the filters have not seen is served: %s", name, got.digest())
+		}
+		cold.drain()
 	}
 }
 

@@ -183,7 +183,11 @@ func (u *upstream) send(repository, tag string, of, made digest.Digest, r *rule)
 	}
 	u.p.background(func(ctx context.Context) {
 		src := registry.NewSource(r.made.Backend(), repository, registry.Ref{Digest: made}, nil)
-		u.deliver(ctx, repository, append(tagList(tag), madeTag(r.Key(), of)), src)
+		tags := []string{madeTag(r.Key(), of)}
+		if tag != "" {
+			tags = append(tags, tag, lastTag(r.Key(), tag))
+		}
+		u.deliver(ctx, repository, tags, src)
 	})
 }
 
