@@ -83,6 +83,7 @@ func (g *generation) pushes(p *Proxy, keeper keep.Keeper) {
 			p.pushedImage(i, c.Downstream.Host)
 			g.learned(p)
 		},
+		Queue:  p.meter.Queue,
 		Events: p.events,
 	})
 	g.backend = orElse(g, g.push.Backend())

@@ -43,6 +43,25 @@ func (p *Push) deliver(ctx context.Context, repository string, m registry.Manife
 	}
 }
 
+// turn waits for one of the places of images at work.
+func (p *Push) turn(ctx context.Context) error {
+	select {
+	case p.runs <- struct{}{}:
+		return nil
+	default:
+	}
+	if p.cfg.Queue != nil {
+		p.cfg.Queue(1)
+		defer p.cfg.Queue(-1)
+	}
+	select {
+	case p.runs <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // image sends one manifest on and tells what became of it.
 func (p *Push) image(ctx context.Context, repository string, m registry.Manifest, tags []string) (stored ocispec.Descriptor, err error) {
 	start := time.Now()
@@ -61,12 +80,10 @@ func (p *Push) image(ctx context.Context, repository string, m registry.Manifest
 	if told.In, told.Out = early.in, early.out; err != nil {
 		return stored, err
 	}
-	select {
-	case p.runs <- struct{}{}:
-		defer func() { <-p.runs }()
-	case <-ctx.Done():
-		return stored, context.Cause(ctx)
+	if err := p.turn(ctx); err != nil {
+		return stored, err
 	}
+	defer func() { <-p.runs }()
 	report, err := p.sendOn(ctx, delivery{repository, m, tags, rule, early.held})
 	told.In += int64(len(m.Raw))
 	told.Reused = max(report.Reused-told.Out, 0)

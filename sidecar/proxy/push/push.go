@@ -59,6 +59,9 @@ type Config struct {
 	Stall time.Duration
 	// Done is told of each image that was sent on, or failed. It must return soon.
 	Done func(Image)
+	// Queue is told of each image that begins to wait for its turn (1), and ends to
+	// (-1); it may be nil.
+	Queue func(delta int64)
 	// Events receives what happens in the runs; nil discards it.
 	Events pipeline.Events
 }

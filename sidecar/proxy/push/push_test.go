@@ -238,6 +238,40 @@ func TestPushesAtOnceShareBlobs(t *testing.T) {
 	all.Wait()
 }
 
+// Y05: no more images are at work than there are places; the others wait, and are counted.
+func TestImagesWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	begun, hold, queue := make(chan struct{}, 9), make(chan struct{}), make(chan int64, 9)
+	w := start(t, []string{normalize}, func(w *world) {
+		w.cfg.Concurrency = 1
+		w.cfg.Queue = func(delta int64) { queue <- delta }
+		w.keeper.commit = func(context.Context) error { begun <- struct{}{}; <-hold; return nil }
+	})
+	s := pipelinetest.NewStore()
+	answers := make(chan answer)
+	for _, name := range []string{"a", "b"} {
+		img := image(t, s, name)
+		w.blobs("team/app", s, read[ocispec.Manifest](t, s.Bytes(img.Digest)))
+		go func() { answers <- w.manifest("team/app", name, s, img) }()
+	}
+	<-begun
+	if delta := <-queue; delta != 1 {
+		t.Errorf("the queue changes by %d, want 1", delta)
+	}
+	if n := len(begun); n > 0 {
+		t.Errorf("%d more images are at work", n)
+	}
+	close(hold)
+	for range 2 {
+		if a := <-answers; a.status != http.StatusCreated {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if delta := <-queue; delta != -1 || len(queue) > 0 {
+		t.Errorf("the queue changes by %d, want -1 and nothing more", delta)
+	}
+}
+
 // Identical work is done once.
 func TestSameManifestAtOnceGoesOnce(t *testing.T) {
 	t.Parallel()
