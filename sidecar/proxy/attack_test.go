@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/occystrap/occystrap/pipeline/credential"
 	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/sidecar/proxy"
 	"github.com/occystrap/occystrap/sidecar/proxy/access"
@@ -213,6 +215,26 @@ func TestNobodyBorrowsCredentials(t *testing.T) {
 	}
 	refused() // now that it is in the store
 	b.gets(t, 404, "", "GET", "/v2/app/manifests/"+root.Digest.String()+"?ns=open.example")
+}
+
+// A login that the proxy finds only after its start is lent to nobody either.
+func TestNobodyBorrowsALoginThatComesLater(t *testing.T) {
+	t.Parallel()
+	private := proxytest.NewRegistry(t)
+	private.RequireToken()
+	file, _ := secretFile(t)
+	late := &lateLogin{}
+	unread := mirror("unread.example", private)
+	unread.Keys = credential.File(filepath.Join(t.TempDir(), "not-there-yet"))
+	up := mirror("private.example", private)
+	up.Keys = late
+	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{up, unread}, Access: proxy.Access{Secret: file}})
+	late.there.Store(true)
+	b.gets(t, 404, "", "GET", "/v2/app/manifests/1?ns=private.example")
+	b.gets(t, 401, "UNAUTHORIZED", "GET", "/v2/app/manifests/1?ns=unread.example")
+	if late.asked.Load() {
+		t.Error("it is looked for")
+	}
 }
 
 // In the foreground there is no secret, and only who started it is served.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,4 +115,15 @@ func secretFile(t *testing.T) (name, secret string) {
 		t.Fatal(err)
 	}
 	return name, strings.TrimSpace(string(raw))
+}
+
+// lateLogin is a store of logins that has one only later.
+type lateLogin struct{ there, asked atomic.Bool }
+
+func (l *lateLogin) Lookup(context.Context, string) (credential.Credential, bool, error) {
+	if !l.there.Load() {
+		return credential.Credential{}, false, nil
+	}
+	l.asked.Store(true)
+	return credential.Credential{Username: "robot", Secret: "hush"}, true, nil
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,21 +27,23 @@ type clients struct {
 // lookUpTime bounds how long a credential helper may take when the proxy starts.
 const lookUpTime = 30 * time.Second
 
-// make makes the clients. A login that cannot be looked up is none: who needs it is
-// told when it is refused.
+// make makes the clients. A login that cannot be looked up in a store which the settings
+// do not name is none: who needs it is told when it is refused.
 func (cs *clients) make(ctx context.Context, c Config, m *meter.Meter) (err error) {
 	if c.Downstream.Host != "" {
-		if cs.downstream, err = c.Downstream.client(c, m, true); err != nil {
+		login := c.Downstream.login(ctx)
+		if cs.downstream, err = c.Downstream.client(c, m, true, login); err != nil {
 			return fmt.Errorf("downstream %s: %w", c.Downstream.Host, err)
 		}
-		cs.downstreamLogin = c.Downstream.login(ctx) != ""
+		cs.downstreamLogin = login != ""
 	}
 	for _, u := range c.Upstreams {
-		client, err := u.client(c, m, false)
+		login := u.login(ctx)
+		client, err := u.client(c, m, false, login)
 		if err != nil {
 			return fmt.Errorf("upstream %s: %w", u.Host, err)
 		}
-		cs.upstreams, cs.logins = append(cs.upstreams, client), append(cs.logins, u.login(ctx))
+		cs.upstreams, cs.logins = append(cs.upstreams, client), append(cs.logins, login)
 	}
 	return nil
 }
@@ -54,12 +57,15 @@ func (cs *clients) close() {
 	}
 }
 
-func (r Remote) client(c Config, m *meter.Meter, downstream bool) (*remote.Client, error) {
+func (r Remote) client(c Config, m *meter.Meter, downstream bool, login string) (*remote.Client, error) {
 	cfg := remote.Config{
 		Source: r.keys(), Sink: r.keys(), Insecure: r.Insecure, SkipVerify: r.SkipVerify, CA: r.CA, Realms: r.Realms,
 		UserAgent: c.Program, Compression: c.Compression, Recompress: c.Recompress,
 		Around:  func(next http.RoundTripper) http.RoundTripper { return m.Transport(r.Host, downstream, next) },
 		Retries: c.Retries, Backoff: c.Backoff, Stall: c.Stall,
+	}
+	if login == "" && c.Access.Secret != "" {
+		cfg.Source = nil // a login that comes later would be lent to who does not know the secret
 	}
 	if !r.Private {
 		cfg.Allow = r.allow()
@@ -104,6 +110,9 @@ func (r Remote) allow() func(string, netip.Addr) bool {
 	return remote.PublicOnly(named...)
 }
 
+// unknownLogin is that of a file which cannot be read now.
+const unknownLogin = "?"
+
 // login is who a registry knows the proxy as; "" is nobody.
 func (r Remote) login(ctx context.Context) string {
 	if r.Keys == nil {
@@ -112,6 +121,9 @@ func (r Remote) login(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
 	c, ok, err := r.Keys.Lookup(ctx, r.Host)
+	if err != nil && !errors.Is(err, credential.ErrStore) {
+		return unknownLogin // it may be read when it is needed
+	}
 	if err != nil || !ok {
 		return ""
 	}
