@@ -35,6 +35,7 @@ type flight struct {
 	more    chan struct{} // closed when one of the above changed; nil if nobody waits
 	readers int
 	left    *time.Timer // runs while there is no reader
+	times   int         // that it was begun
 	long    bool        // until the blob has come, rather than for a moment
 	closer  io.Closer
 	users   int // of closer

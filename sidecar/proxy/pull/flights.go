@@ -63,7 +63,7 @@ func (s *flights) leave(f *flight) {
 		return
 	}
 	if s.alone >= maxAlone {
-		f.from(errAlone)
+		s.end(f)
 		return
 	}
 	wait := backTime
@@ -71,7 +71,31 @@ func (s *flights) leave(f *flight) {
 		wait = finishTime
 	}
 	s.alone++
-	f.left = time.AfterFunc(wait, func() { f.from(errAlone) })
+	f.times++
+	n := f.times
+	f.left = time.AfterFunc(wait, func() { s.giveUp(f, n) })
+}
+
+// giveUp ends a flight to which nobody has come back since it was alone for the nth time.
+func (s *flights) giveUp(f *flight, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left != nil && f.times == n {
+		f.left = nil
+		s.alone--
+		s.end(f)
+	}
+}
+
+// end stops a flight. It takes a moment to its end, and who comes meanwhile begins another
+// one. The caller holds both locks.
+func (s *flights) end(f *flight) {
+	if s.m[f.key] == f {
+		delete(s.m, f.key)
+	}
+	f.from(errAlone)
 }
 
 // drop forgets a flight that has ended.

@@ -52,6 +52,37 @@ func TestFlightsThatNobodyWaitsForAreBounded(t *testing.T) {
 	}
 }
 
+// A client that comes for a blob whose flight was just ended gets it all the same.
+func TestFlightThatIsGivenUpIsJoinedByNobody(t *testing.T) {
+	t.Parallel()
+	s := &flights{}
+	f, leave, ctx := flying(s, "blob", 1)
+	leave()
+	again, back := s.join(f.key, nil)
+	if again != f {
+		t.Fatal("it goes on for a while, and was not found")
+	}
+	s.giveUp(f, f.times) // the timer of before ended a moment ago
+	if ctx.Err() != nil {
+		t.Error("it was ended, and somebody had come back")
+	}
+	back()
+	s.giveUp(f, f.times)
+	if !errors.Is(context.Cause(ctx), errAlone) {
+		t.Error("it goes on")
+	}
+	other, leave, ctx := flying(s, "blob", 1)
+	if other == f || ctx.Err() != nil {
+		t.Error("who comes now gets the one that was ended")
+	}
+	s.drop(f)
+	leave()
+	s.drop(other)
+	if s.alone != 0 || len(s.m) != 0 {
+		t.Errorf("%d alone, %d in all", s.alone, len(s.m))
+	}
+}
+
 func TestLargeFlightGoesOnForAMomentOnly(t *testing.T) {
 	t.Parallel()
 	s := &flights{}
