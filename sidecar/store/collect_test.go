@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,37 +221,34 @@ func TestWhatIsAskedForWhileItsImageGoesStays(t *testing.T) {
 			ctx := t.Context()
 			day, steady := newClock(), newClock()
 			content := layer("shared")
-			var b registry.Backend
-			var wait sync.Mutex
-			told := false
+			var in registry.Backend
+			var calls, armed, told atomic.Int32
 			s := open(t, t.TempDir(), store.Options{Age: time.Hour, Now: func() time.Time {
-				if !wait.TryLock() {
-					return day.now() // what is below asks too
-				}
-				defer wait.Unlock()
-				if b.Tags == nil || told {
-					return day.now()
-				}
-				if tags, err := b.Tags.List(ctx, "app", "", 1); err == nil && len(tags) == 0 { // it has just gone
-					_, err := b.Blobs.Stat(ctx, "app", digest.FromBytes(content))
-					told = err == nil
+				calls.Add(1)
+				if armed.Load() == 1 {
+					if tags, err := in.Tags.List(ctx, "app", "", 1); err == nil && len(tags) == 0 && armed.CompareAndSwap(1, 0) { // it has just gone
+						if _, err := in.Blobs.Stat(ctx, "app", digest.FromBytes(content)); err == nil { // which asks for the time too
+							told.Store(1)
+						}
+					}
 				}
 				return day.now()
 			}})
 			s.SetSteady(steady.now)
-			in := s.Space("s", o).Backend()
+			for end := time.Now().Add(2 * time.Minute); calls.Load() == 0; <-time.After(time.Millisecond) { // the worker asks once, at its start
+				if time.Now().After(end) {
+					t.Fatal("the worker does not start")
+				}
+			}
+			in = s.Space("s", o).Backend()
 			must(push(ctx, in, "app", "old", nil, []string{"old"}, content))(t)
 			day.add(2 * time.Hour)
 			steady.add(2 * time.Hour)
-			wait.Lock()
-			b = in
-			wait.Unlock()
+			armed.Store(1)
 			if c := must(s.Collect(ctx))(t); c.Images != 1 {
 				t.Fatalf("%+v went", c)
 			}
-			wait.Lock()
-			defer wait.Unlock()
-			if !told {
+			if told.Load() == 0 {
 				t.Fatal("the blob was not there any more when its image had gone")
 			}
 			if err := reads(ctx, in, "app", digest.FromBytes(content)); err != nil {
