@@ -131,6 +131,8 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("240.0.0.0/4"),
 	netip.MustParsePrefix("::/96"),     // an IPv4 address, as it was written once
 	netip.MustParsePrefix("fec0::/10"), // site-local, as it was once
+	// A network translates these to IPv4 as it likes, also to its private addresses (RFC 8215).
+	netip.MustParsePrefix("64:ff9b:1::/48"),
 }
 
 // Networks whose addresses hold one of IPv4, and where: it is what is reached.

@@ -53,6 +53,7 @@ func TestPublicOnly(t *testing.T) {
 		{"ghcr.io:443", "::10.0.0.1", false},
 		{"ghcr.io:443", "64:ff9b::10.0.0.1", false},
 		{"ghcr.io:443", "64:ff9b::8.8.8.8", true},
+		{"ghcr.io:443", "64:ff9b:1::a00:1", false},
 		{"ghcr.io:443", "2002:a00:1::1", false},
 		{"registry.corp:5000", "10.1.2.3", true},
 		{"REGISTRY.corp:5000", "10.1.2.3", true},
