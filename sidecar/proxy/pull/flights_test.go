@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -93,5 +94,15 @@ func TestLargeFlightGoesOnForAMomentOnly(t *testing.T) {
 			t.Errorf("with %d bytes left it goes on to its end: %t", size, f.long)
 		}
 		s.drop(f)
+	}
+}
+
+// What is done once for many clients is done in no request, whose panics net/http ends.
+func TestPanicEndsNoProcess(t *testing.T) {
+	t.Parallel()
+	u := &upstream{p: &Pull{ctx: t.Context()}}
+	_, err := shared(t.Context(), u, "key", func(context.Context) (int, error) { panic("a filter fails") })
+	if err == nil || !strings.Contains(err.Error(), "a filter fails") {
+		t.Errorf("%v", err)
 	}
 }

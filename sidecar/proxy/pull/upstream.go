@@ -93,7 +93,10 @@ func (u *upstream) fullName(repository, tag string) string {
 // shared does something once for all who ask for it meanwhile. It goes on when who
 // asked first has gone.
 func shared[T any](ctx context.Context, u *upstream, key string, do func(ctx context.Context) (T, error)) (T, error) {
-	ch := u.once.DoChan(key, func() (any, error) { return do(u.p.ctx) })
+	ch := u.once.DoChan(key, func() (v any, err error) {
+		defer recovered(&err)
+		return do(u.p.ctx)
+	})
 	var none T
 	select {
 	case r := <-ch:
@@ -103,6 +106,14 @@ func shared[T any](ctx context.Context, u *upstream, key string, do func(ctx con
 		return r.Val.(T), nil //nolint:forcetypeassert // one key has one type
 	case <-ctx.Done():
 		return none, ctx.Err()
+	}
+}
+
+// recovered makes an error of a panic in a goroutine that no server guards: what comes
+// from strangers must not end the process.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("it panics: %v", r)
 	}
 }
 
