@@ -248,6 +248,16 @@ func TestReferrersComeAlong(t *testing.T) {
 	if got := w.want(repo+"/referrers/"+noDigest.String(), 200); !strings.Contains(got.body, `"manifests":[]`) {
 		t.Errorf("%s", got.body)
 	}
+	// That there are none is kept of what is here, and not of all digests that there are.
+	up.requests("")
+	w.want(repo+"/referrers/"+noDigest.String(), 200)
+	if len(up.requests("")) == 0 {
+		t.Error("a list is kept of a manifest that nobody has")
+	}
+	w.want(repo+"/referrers/"+refers.Digest.String(), 200)
+	up.requests("")
+	w.want(repo+"/referrers/"+refers.Digest.String(), 200)
+	same(t, up.requests(""))
 }
 
 func TestLoginsOfOneHostDoNotMix(t *testing.T) {

@@ -118,6 +118,9 @@ func (r *referrers) listed(ctx context.Context, repository string, subject diges
 			r.failed(sideUpstream, err)
 			return nil, err
 		}
+		if len(list) == 0 && !r.knows(ctx, repository, subject) {
+			return list, nil // of any digest that a client makes up there are none
+		}
 		raw, err := json.Marshal(referral{r.p.c.Now(), list})
 		if err == nil {
 			err = r.mirror.SetFact(ctx, repository, fact, raw)
@@ -136,4 +139,18 @@ func (r *referrers) listed(ctx context.Context, repository string, subject diges
 		return kept.List, nil
 	}
 	return nil, err
+}
+
+// knows says whether a manifest is kept here.
+func (u *upstream) knows(ctx context.Context, repository string, d digest.Digest) bool {
+	places, err := u.places(repository)
+	if err != nil {
+		return false // the rule is broken, which is told to who asks
+	}
+	for _, p := range places {
+		if _, err := p.Backend().Manifests.Stat(ctx, repository, registry.Ref{Digest: d}); err == nil {
+			return true
+		}
+	}
+	return false
 }
