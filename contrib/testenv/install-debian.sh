@@ -8,16 +8,15 @@
 apt_private() {
   mkdir -p "$CACHE/apt/lists/partial" "$CACHE/apt/archives/partial"
   apt-get -q -o Dir::State::Lists="$CACHE/apt/lists" -o Dir::Cache="$CACHE/apt" \
-    -o Debug::NoLocking=1 "$@"
+    ${DEB_STATUS:+-o "Dir::State::status=$DEB_STATUS"} -o Debug::NoLocking=1 "$@"
 }
 
-# unpack GROUP PACKAGE... makes the packages' files available below $DEBROOT.
-unpack() {
-  local group=$1 stamp deb
+# fetch_debs GROUP PACKAGE... fetches the packages and what they need that is not
+# here; "here" is this machine, or an empty file that DEB_STATUS names. The files
+# are in the archive folder, their names in $WORK/debs.
+fetch_debs() {
+  local group=$1
   shift
-  # The version of the scheme, for when unpacking itself changes.
-  stamp="1 $*"
-  [[ -f $STAMPS/deb-$group && $(<"$STAMPS/deb-$group") == "$stamp" ]] && return
   if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     left_out "needs Debian packages ($*), and this machine has no apt-get"
   fi
@@ -35,6 +34,16 @@ unpack() {
   # --print-uris names the files: 'URI' name_version_arch.deb size hash
   sed -n "s/^'[^']*' \([^ ]*\.deb\) .*/\1/p" "$WORK/uris" >"$WORK/debs"
   [[ -s $WORK/debs ]] || fail "apt-get names no files for $*" "$WORK/uris"
+}
+
+# unpack GROUP PACKAGE... makes the packages' files available below $DEBROOT.
+unpack() {
+  local group=$1 stamp deb
+  shift
+  # The version of the scheme, for when unpacking itself changes.
+  stamp="1 $*"
+  [[ -f $STAMPS/deb-$group && $(<"$STAMPS/deb-$group") == "$stamp" ]] && return
+  fetch_debs "$group" "$@"
   while read -r deb; do
     dpkg -x "$CACHE/apt/archives/$deb" "$DEBROOT"
   done <"$WORK/debs"

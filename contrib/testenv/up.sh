@@ -7,7 +7,7 @@ exec 3>&1 # what the user sees; the output of parts goes to logs
 
 here=$(dirname "${BASH_SOURCE[0]}")
 for file in lib process install-go install-debian part-peers part-registry \
-  part-containerd part-docker29 part-docker20 part-podman part-ssh part-systemd; do
+  part-containerd part-docker29 part-docker20 part-podman part-ssh part-systemd part-boot; do
   # shellcheck source=/dev/null
   . "$here/$file.sh"
 done
@@ -43,6 +43,7 @@ run_part docker20          DOCKER20 part_docker20
 run_part podman            'PODMAN PODMAN_BIN' part_podman
 run_part ssh               'SSH SSH_CONFIG SSH_BIN' part_ssh
 run_part systemd           'SOCKET_ACTIVATE SYSTEMD_ANALYZE' part_systemd
+run_part boot              SYSTEMD_TREE part_boot
 
 # 600: it holds the registry's password.
 (umask 077; cat "$WORK_ALL/env" >"$ENV_FILE.new")
