@@ -36,7 +36,7 @@ func (p *program) proxy(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg.Program, cfg.Log = p.version, p.log
+	cfg.Program, cfg.Log = "occystrap/"+p.version, p.log
 	return ServeProxy(ctx, ProxyRun{
 		Config: cfg, Listen: s.Listen, Idle: idle, Log: p.log,
 		Reload: func() (proxy.Config, error) {
@@ -45,7 +45,7 @@ func (p *program) proxy(ctx context.Context, args []string) error {
 				return proxy.Config{}, err
 			}
 			c, err := s.config(os.Getenv)
-			c.Program, c.Log = p.version, p.log
+			c.Program, c.Log = "occystrap/"+p.version, p.log
 			return c, err
 		},
 	})

@@ -18,13 +18,19 @@ import (
 // newMeter counts what the proxy does, for as long as it lives.
 func (p *Proxy) newMeter(c Config) *meter.Meter {
 	return meter.New(meter.Config{
-		Version: c.Program, Log: p.log, Allow: mayWatch,
+		Version: version(c.Program), Log: p.log, Allow: mayWatch,
 		Store: func(ctx context.Context) (meter.StoreUse, error) {
 			u, err := p.store.Usage(ctx)
 			return meter.StoreUse{Bytes: u.Bytes, High: c.Store.High, Low: c.Store.Low, Images: int64(u.Images), Pinned: u.Pinned}, err
 		},
 		Ready: p.ready,
 	})
+}
+
+// version is that in a name as registries get it: "occystrap/v1.2.3 (+URL)".
+func version(program string) string {
+	name, _, _ := strings.Cut(program, " ")
+	return strings.TrimPrefix(name, "occystrap/")
 }
 
 // ready says why the store does not answer.
