@@ -52,6 +52,28 @@ func (f *far) tagged(t testing.TB) digest.Digest {
 	return desc.Digest
 }
 
+// The port of an upstream stands in what its images are called downstream, as far as the
+// grammar of names allows.
+func TestUpstreamWithAPortIsKeptDownstream(t *testing.T) {
+	t.Parallel()
+	up, down := newFar(t), newFar(t)
+	up.two(t)
+	const at = host + ":5000"
+	w := newWorld(t, up, into(t, down, func(c *pull.Config) {
+		c.Upstreams[0].Host = at
+		c.Rule = rule(t, excluding(t))
+	}))
+	got, _, err := w.pull.Backend(at).Manifests.Get(t.Context(), repo, registry.Ref{Tag: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.drain()
+	kept, err := down.Backend().Manifests.Stat(t.Context(), prefix+"/"+host+".port-5000/"+repo, registry.Ref{Tag: "1"})
+	if err != nil || kept.Digest != got.Digest {
+		t.Errorf("downstream has %q, the client got %s: %v", kept.Digest, got.Digest, err)
+	}
+}
+
 func TestMissIsFilteredAndKeptDownstream(t *testing.T) {
 	t.Parallel()
 	up, down := newFar(t), newFar(t)

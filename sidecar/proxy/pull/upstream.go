@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,8 +83,12 @@ func (u *upstream) remote(repository string) *remote.Repository {
 	return u.Client.Repository(u.Address, repository)
 }
 
-// below is what a repository is called downstream.
-func (u *upstream) below(repository string) string { return u.Host + "/" + repository }
+// below is what a repository is called downstream: by its host first. No name of a
+// repository has a colon; with ".port-" it looks like a host all the same, and so is none
+// that a push can name.
+func (u *upstream) below(repository string) string {
+	return strings.ReplaceAll(u.Host, ":", ".port-") + "/" + repository
+}
 
 // fullName is how users call an image.
 func (u *upstream) fullName(repository, tag string) string {
