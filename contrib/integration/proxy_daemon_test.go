@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,6 +104,11 @@ func (p *proxied) slowUpload(t testing.TB, repository string) (end func()) {
 	must(t, err)
 	req.ContentLength = int64(len(blob))
 	req.Header.Set("Content-Type", "application/octet-stream")
+	// The proxy asks for the body when it has begun to read it: before, the connection
+	// may be one that nobody has accepted yet.
+	req.Header.Set("Expect", "100-continue")
+	begun := make(chan struct{})
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(begun) }}))
 	type answer struct {
 		status int
 		err    error
@@ -118,6 +124,7 @@ func (p *proxied) slowUpload(t testing.TB, repository string) (end func()) {
 	}()
 	_, err = w.Write(blob[:len(blob)/2])
 	must(t, err)
+	<-begun
 	return func() {
 		t.Helper()
 		_, err := w.Write(blob[len(blob)/2:])
