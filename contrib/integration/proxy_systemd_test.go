@@ -27,7 +27,7 @@ func socketClient(t testing.TB, socket string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// waits for a process to end well.
+// endsWell waits for a process to end well.
 func endsWell(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	ended := make(chan *os.ProcessState, 1)
@@ -41,7 +41,7 @@ func endsWell(t testing.TB, cmd *exec.Cmd) {
 			t.Errorf("it ended with %v", state)
 		}
 	case <-time.After(patience):
-		t.Fatal("the proxy does not end")
+		t.Fatal("it does not end")
 	}
 }
 

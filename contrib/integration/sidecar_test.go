@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -114,19 +113,7 @@ func TestSystemdStartsTheSidecarForWhoAsks(t *testing.T) {
 	told.hears(t, "WATCHDOG=1")
 	must(t, c.Close())
 	told.hears(t, "STOPPING=1")
-	ended := make(chan *os.ProcessState, 1)
-	go func() {
-		state, _ := cmd.Process.Wait() // nil is told below
-		ended <- state
-	}()
-	select {
-	case state := <-ended:
-		if state == nil || !state.Success() {
-			t.Errorf("it ended with %v", state)
-		}
-	case <-time.After(patience):
-		t.Fatal("the sidecar does not end when nobody is there")
-	}
+	endsWell(t, cmd)
 	if _, err := os.Stat(socket); err != nil {
 		t.Errorf("it took systemd's socket away: %v", err)
 	}
