@@ -165,20 +165,3 @@ func (t *transfer) learn(l learning, n int64) {
 	}
 	t.out.Source, t.out.layer = t.layer.Blob, t.layer
 }
-
-// copyEarly copies a layer that nobody looks at.
-func (t *transfer) copyEarly(ctx context.Context) (err error) {
-	if t.plan, err = t.run.sink.Plan(ctx, t.layer); err != nil {
-		return on(SinkSide, err)
-	}
-	if t.plan.Held {
-		t.held()
-		return nil
-	}
-	raw, err := t.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer raw.Close()
-	return t.asItCame(ctx, raw, raw.section())
-}

@@ -25,7 +25,7 @@ func (r *run) layer(ctx context.Context, seq int, l Layer) (*outcome, error) {
 		case r.sink == nil:
 			do = t.onlyLook
 		case r.early && !r.touches():
-			do = t.copyEarly
+			do = t.orHeld
 		}
 		err := do(ctx)
 		if err == nil {

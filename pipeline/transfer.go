@@ -204,7 +204,7 @@ func (t *transfer) scan(ctx context.Context, head *rewinder, chain tarstream.Han
 		return err
 	}
 	if mount {
-		return t.mount(ctx)
+		return t.orHeld(ctx) // it may come from a neighbour
 	}
 	if t.plan.Held {
 		t.held()
@@ -221,9 +221,9 @@ func (t *transfer) mayMount() bool {
 	return ok && !t.plan.Held && m.MayMount(t.layer)
 }
 
-// mount asks for a layer that the filters left alone; if the sink cannot have
-// it from its neighbour, it is sent after all.
-func (t *transfer) mount(ctx context.Context) (err error) {
+// orHeld asks the sink about a layer that goes as it is, and sends it unless the sink
+// has it, or can have it from its neighbour.
+func (t *transfer) orHeld(ctx context.Context) (err error) {
 	if t.plan, err = t.run.sink.Plan(ctx, t.layer); err != nil {
 		return on(SinkSide, err)
 	}
