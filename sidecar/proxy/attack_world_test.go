@@ -49,7 +49,7 @@ func besiege(t *testing.T, c proxy.Config) besieged {
 		transport.CloseIdleConnections()
 		_ = l.Close()
 		cancel()
-		<-ended // requests that were cut are no fault
+		<-ended //nolint:errcheck // requests that were cut are no fault
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}

@@ -2,14 +2,13 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/registry"
+	"github.com/occystrap/occystrap/sidecar/proxy/push"
 )
 
 // orElse reads names that nobody has pushed at the default upstream, if there is
@@ -39,12 +38,6 @@ func (e elsewhere) at(repository string) (registry.Backend, string) {
 	return e.g.pull.Backend(place.Upstream), place.Repository
 }
 
-func isMissing(err error) bool {
-	var e *registry.Error
-	return errors.Is(err, pipeline.ErrNotFound) ||
-		errors.As(err, &e) && (e.Code == registry.BlobUnknown || e.Code == registry.ManifestUnknown || e.Code == registry.NameUnknown)
-}
-
 type elseBlobs struct {
 	registry.Blobs
 	elsewhere
@@ -52,7 +45,7 @@ type elseBlobs struct {
 
 func (b elseBlobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
 	size, err := b.Blobs.Stat(ctx, repository, d)
-	if isMissing(err) && registry.Reads(ctx) {
+	if push.IsMissing(err) && registry.Reads(ctx) {
 		there, name := b.at(repository)
 		return there.Blobs.Stat(ctx, name, d)
 	}
@@ -61,7 +54,7 @@ func (b elseBlobs) Stat(ctx context.Context, repository string, d digest.Digest)
 
 func (b elseBlobs) Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {
 	rc, err := b.Blobs.Open(ctx, repository, d, offset)
-	if isMissing(err) {
+	if push.IsMissing(err) {
 		there, name := b.at(repository)
 		return there.Blobs.Open(ctx, name, d, offset)
 	}
@@ -75,7 +68,7 @@ type elseManifests struct {
 
 func (m elseManifests) Stat(ctx context.Context, repository string, ref registry.Ref) (ocispec.Descriptor, error) {
 	desc, err := m.Manifests.Stat(ctx, repository, ref)
-	if isMissing(err) {
+	if push.IsMissing(err) {
 		there, name := m.at(repository)
 		return there.Manifests.Stat(ctx, name, ref)
 	}
@@ -84,7 +77,7 @@ func (m elseManifests) Stat(ctx context.Context, repository string, ref registry
 
 func (m elseManifests) Get(ctx context.Context, repository string, ref registry.Ref) (ocispec.Descriptor, []byte, error) {
 	desc, raw, err := m.Manifests.Get(ctx, repository, ref)
-	if isMissing(err) {
+	if push.IsMissing(err) {
 		there, name := m.at(repository)
 		return there.Manifests.Get(ctx, name, ref)
 	}
@@ -98,7 +91,7 @@ type elseTags struct {
 
 func (t elseTags) List(ctx context.Context, repository, last string, n int) ([]string, error) {
 	tags, err := t.Tags.List(ctx, repository, last, n)
-	if isMissing(err) {
+	if push.IsMissing(err) {
 		there, name := t.at(repository)
 		return there.Tags.List(ctx, name, last, n)
 	}
@@ -112,7 +105,7 @@ type elseReferrers struct {
 
 func (r elseReferrers) List(ctx context.Context, repository string, subject digest.Digest) ([]ocispec.Descriptor, error) {
 	list, err := r.Referrers.List(ctx, repository, subject)
-	if len(list) == 0 && (err == nil || isMissing(err)) {
+	if len(list) == 0 && (err == nil || push.IsMissing(err)) {
 		there, name := r.at(repository)
 		return there.Referrers.List(ctx, name, subject)
 	}

@@ -38,7 +38,7 @@ func (p *Push) judge(ctx context.Context, repository string, m registry.Manifest
 			continue
 		}
 		_, raw, err := p.Backend().Manifests.Get(ctx, repository, registry.Ref{Digest: e.Digest})
-		if isMissing(err) {
+		if IsMissing(err) {
 			continue
 		}
 		if err != nil {
@@ -80,7 +80,7 @@ func unread(m registry.Manifest) (blobs []ocispec.Descriptor) {
 // judgeBlob shows one blob to the judges, if it is a tar.
 func (p *Push) judgeBlob(ctx context.Context, repository string, d digest.Digest, rule *rules.Rule) error {
 	size, err := p.Backend().Blobs.Stat(ctx, repository, d)
-	if isMissing(err) {
+	if IsMissing(err) {
 		return nil
 	}
 	if err != nil {
