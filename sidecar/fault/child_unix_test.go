@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/occystrap/occystrap/sidecar"
 )
@@ -112,6 +113,25 @@ func (c *child) term() <-chan error {
 	must(c.t, c.cmd.Process.Signal(syscall.SIGTERM))
 	c.cmd = nil
 	return c.ended
+}
+
+// hangUp ends the connections that no process has accepted: what their clients have sent
+// and given up would else be done by the next process, at any moment.
+func (c *child) hangUp() {
+	l, err := net.FileListener(c.socket)
+	must(c.t, err)
+	defer l.Close()
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	must(c.t, err)
+	must(c.t, raw.Control(func(fd uintptr) {
+		for {
+			conn, _, err := unix.Accept(int(fd))
+			if err != nil {
+				return // none is left: the socket does not block
+			}
+			_ = unix.Close(conn)
+		}
+	}))
 }
 
 // lockedBuffer keeps what a process prints.

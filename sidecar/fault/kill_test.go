@@ -120,6 +120,7 @@ func work(c *child, workers []*worker, some bool, moment time.Duration, end func
 	ended.Store(true)
 	end()
 	all.Wait()
+	c.hangUp()
 	if t.Failed() {
 		t.FailNow()
 	}

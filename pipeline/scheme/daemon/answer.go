@@ -29,6 +29,12 @@ func (m message) complaint() string {
 // says a line for each image.
 const answerLimit = 16 << 20
 
+// errTwin is that the containerd store has got an image by another load while ours
+// was going to record it: containerd looks for an image's name and then creates it, and
+// fails where somebody did so in between (containerd v2, client/import.go, Import).
+// Loads without names meet there, since Docker names what they bring by its digest.
+var errTwin = errors.New("another load brought the same image at the same moment")
+
 // readAnswer reads the answer to a load to its end. An error that the daemon
 // reports comes inside status 200, and may come before the archive is sent whole.
 func readAnswer(r io.Reader) error {
@@ -45,7 +51,9 @@ func readAnswer(r io.Reader) error {
 		case err != nil:
 			return fmt.Errorf("read the daemon's answer: %w", err)
 		}
-		if words := m.complaint(); words != "" {
+		if words := m.complaint(); strings.HasPrefix(words, "AlreadyExists:") {
+			return fmt.Errorf("the daemon refused the image: %s: %w", strings.TrimSpace(words), errTwin)
+		} else if words != "" {
 			return fmt.Errorf("the daemon refused the image: %s", strings.TrimSpace(words))
 		}
 		for line := range strings.Lines(m.Stream) {

@@ -129,7 +129,7 @@ func (e *engine) discard(as []*arrival) error {
 		if err != nil || a.had || len(found.RepoTags) > 0 {
 			continue
 		}
-		if _, err := e.cli.ImageRemove(ctx, a.id.String(), client.ImageRemoveOptions{PruneChildren: true}); err != nil {
+		if _, err := e.cli.ImageRemove(ctx, a.id.String(), client.ImageRemoveOptions{PruneChildren: true}); err != nil && !errdefs.IsNotFound(err) {
 			errs = append(errs, explain(ctx, e.cli, fmt.Sprintf("remove image %s, which was not published", a.id), err))
 		}
 	}

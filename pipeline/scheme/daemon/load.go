@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/occystrap/occystrap/pipeline"
@@ -166,7 +167,7 @@ func (s *Sink) Publish(ctx context.Context) error {
 		}
 	}
 	if err := s.shipment.deliver(ctx, chosen); err != nil {
-		if err := s.whole(ctx, chosen, arrivals, err); err != nil {
+		if err := s.rescue(ctx, chosen, arrivals, err); err != nil {
 			return err
 		}
 	}
@@ -174,6 +175,18 @@ func (s *Sink) Publish(ctx context.Context) error {
 		return err
 	}
 	return s.name(ctx)
+}
+
+// rescue looks whether a load that failed with cause has brought the images all the
+// same, or can be done otherwise.
+func (s *Sink) rescue(ctx context.Context, chosen []pipeline.Manifest, arrivals []*arrival, cause error) error {
+	if !errors.Is(cause, errTwin) {
+		return s.whole(ctx, chosen, arrivals, cause)
+	}
+	if err := s.check(ctx); err != nil {
+		return fmt.Errorf("%w; it is not whole, run it once more: %w", cause, err)
+	}
+	return nil
 }
 
 // Close cuts a load that was not published, so that the daemon discards it, and

@@ -225,6 +225,36 @@ func TestDaemonIsCheckedNotBelieved(t *testing.T) {
 	}
 }
 
+// TestTwinOfAnotherLoadIsNoError: the containerd store fails one of two loads that
+// bring an image without a name at the same moment, though both have brought it. It
+// is the image that counts, not the words.
+func TestTwinOfAnotherLoadIsNoError(t *testing.T) {
+	t.Parallel()
+	const twin = `{"errorDetail":{"message":"AlreadyExists: image \"moby-dangling@sha256:1\": already exists"}}`
+	answer := func(w http.ResponseWriter) { _, _ = io.WriteString(w, twin) }
+	t.Run("whole", func(t *testing.T) {
+		t.Parallel()
+		f := start(t, &fake{api: "1.51", indexes: true, answer: answer})
+		c := one(t)
+		_, err := push(t, f.uri("app"), c, daemon.Config{})
+		must(t, err)
+		if got := f.tags()["docker.io/library/app:latest"]; got != c.images[0].desc.Digest.String() {
+			t.Errorf("the name is that of %q", got)
+		}
+	})
+	t.Run("less", func(t *testing.T) {
+		t.Parallel()
+		f := start(t, &fake{api: "1.51", indexes: true, answer: answer, spoil: func(h *held) { h.Manifests[0].Available = false }})
+		_, err := push(t, f.uri("app"), one(t), daemon.Config{})
+		if err == nil || !strings.Contains(err.Error(), "AlreadyExists") || !strings.Contains(err.Error(), "run it once more") {
+			t.Errorf("error is %v", err)
+		}
+		if tags := f.tags(); len(tags) > 0 {
+			t.Errorf("names were given: %v", tags)
+		}
+	})
+}
+
 // TestFailedLoadKeepsWhatWasThere: the image that has the name keeps it when
 // the new one turns out to be wrong, and an image that was there before is not
 // removed.
