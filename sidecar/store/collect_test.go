@@ -181,7 +181,7 @@ func TestWhatIsReadOrUploadedStays(t *testing.T) {
 	b := w.Space("s", store.SpaceOptions{}).Backend()
 	ctx := t.Context()
 	content := layer("read")
-	w.push(b, "app", "read", content, layer("more"))
+	must(push(ctx, b, "app", "read", nil, []string{"read"}, content, layer("more")))(t)
 	rc := must(b.Blobs.Open(ctx, "app", digest.FromBytes(content), 0))(t)
 	defer rc.Close()
 	up := must(b.Uploads.Begin(ctx, "app", "upload"))(t)
