@@ -2,12 +2,10 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"go.etcd.io/bbolt"
@@ -142,11 +140,10 @@ func (sp *Space) anywhere(ctx context.Context, d digest.Digest) (there bool, err
 // Delete removes a blob from a repository. One that a manifest there needs is not
 // removed: what is kept is whole.
 func (b spaceBlobs) Delete(ctx context.Context, repository string, d digest.Digest) error {
-	ns := b.sp.place(repository).namespace()
-	if needed, err := b.sp.needed(ctx, ns, d); err != nil || needed != "" {
-		if err == nil {
-			err = &registry.Error{Code: registry.Denied, Message: fmt.Sprintf("manifest %s needs the blob; delete that first", needed)}
-		}
+	ns, s := b.sp.place(repository).namespace(), b.sp.s
+	s.making.Lock() // no manifest is put that would find it there
+	defer s.making.Unlock()
+	if err := b.sp.free(ctx, ns, d); err != nil {
 		return err
 	}
 	was := false
@@ -162,27 +159,20 @@ func (b spaceBlobs) Delete(ctx context.Context, repository string, d digest.Dige
 	if !was {
 		return missing("blob", d.String())
 	}
-	b.sp.s.work.sweepSoon()
+	s.work.sweepSoon()
 	return nil
 }
 
-// needed is the manifest that needs a blob in a namespace, or is it; "" is none.
-func (sp *Space) needed(ctx context.Context, ns string, d digest.Digest) (by digest.Digest, err error) {
-	err = sp.images().view(ctx, ns, func(_ context.Context, tx *bbolt.Tx) error {
-		if _, there, err := readEntry(tx, ns, d); err != nil || there {
-			by = d
-			return err
+// free refuses a blob that is a manifest of the namespace, or that one needs.
+func (sp *Space) free(ctx context.Context, ns string, d digest.Digest) error {
+	return sp.images().view(ctx, ns, func(_ context.Context, tx *bbolt.Tx) error {
+		e, there, err := readEntry(tx, ns, d)
+		if err == nil && !there {
+			e, there, err = neededBy(tx, ns, d)
 		}
-		return each(tx, ns, bucketManifests, func(k, v []byte) error {
-			var e entry
-			if err := json.Unmarshal(v, &e); err != nil {
-				return fmt.Errorf("read what is known of manifest %s: %w", k, err)
-			}
-			if by == "" && slices.ContainsFunc(e.Parts, func(p part) bool { return p.Digest == d }) {
-				by = digest.Digest(k)
-			}
-			return nil
-		})
+		if err == nil && there {
+			err = &registry.Error{Code: registry.Denied, Message: fmt.Sprintf("manifest %s needs the blob; delete that first", e.Desc.Digest)}
+		}
+		return err
 	})
-	return by, err
 }

@@ -9,6 +9,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
 
+	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/registry"
 )
 
@@ -81,18 +82,40 @@ func (m spaceManifests) resolve(ctx context.Context, repository string, ref regi
 }
 
 // Delete removes a manifest and its tags. What it alone needed goes with the next
-// collection.
+// collection. One that an index there lists is not removed: what is kept is whole.
 func (m spaceManifests) Delete(ctx context.Context, repository string, d digest.Digest) error {
-	p := m.sp.place(repository)
-	defer m.sp.s.manifests.forget(p)
+	p, s := m.sp.place(repository), m.sp.s
+	s.making.Lock() // no index is put that would find it there
+	defer s.making.Unlock()
+	defer s.manifests.forget(p)
 	base := m.sp.images()
 	return base.update(ctx, p.namespace(), func(ctx context.Context, tx *bbolt.Tx) error {
 		e, there, err := readEntry(tx, p.namespace(), d)
 		if err != nil || !there {
 			return joinMissing(err, "manifest", d.String())
 		}
+		if err := m.release(tx, p.namespace(), d); err != nil {
+			return err
+		}
 		return base.dropManifest(ctx, tx, p.namespace(), e)
 	})
+}
+
+// release refuses a manifest that another one needs. In a sparse space the other one is
+// told that it is absent.
+func (m spaceManifests) release(tx *bbolt.Tx, ns string, d digest.Digest) error {
+	if m.sp.o.Sparse {
+		return markAbsent(tx, ns, d)
+	}
+	by, needed, err := neededBy(tx, ns, d)
+	if err != nil || !needed {
+		return err
+	}
+	kind := "manifest"
+	if pipeline.IsIndex(by.Desc.MediaType) {
+		kind = "index"
+	}
+	return &registry.Error{Code: registry.Denied, Message: fmt.Sprintf("%s %s lists this manifest; delete the %s first", kind, by.Desc.Digest, kind)}
 }
 
 // joinMissing is err, or else that something is missing.

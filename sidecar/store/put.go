@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -149,11 +148,7 @@ func (m spaceManifests) record(ctx context.Context, tx *bbolt.Tx, p place, e ent
 	if err := base.record(ctx, d, refs(e.Parts)); err != nil {
 		return err
 	}
-	raw, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encode an entry: %w", err)
-	}
-	if err := set(tx, ns, bucketManifests, d.String(), raw); err != nil {
+	if err := writeEntry(tx, ns, e); err != nil {
 		return err
 	}
 	if e.Subject != "" {

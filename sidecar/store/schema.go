@@ -43,8 +43,8 @@ type entry struct {
 type part struct {
 	Digest   digest.Digest `json:"digest"`
 	Manifest bool          `json:"manifest,omitempty"`
-	// Absent is what was not there when the manifest was put: in a sparse space, or a
-	// layer that lives elsewhere.
+	// Absent is what was not there when the manifest was put, or was deleted since: in a
+	// sparse space, or a layer that lives elsewhere.
 	Absent bool `json:"absent,omitempty"`
 }
 
@@ -132,6 +132,15 @@ func readEntry(tx *bbolt.Tx, ns string, d digest.Digest) (entry, bool, error) {
 		return e, false, fmt.Errorf("read what is known of manifest %s: %w", d, err)
 	}
 	return e, true, nil
+}
+
+// writeEntry writes down what is known of a manifest.
+func writeEntry(tx *bbolt.Tx, ns string, e entry) error {
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode an entry: %w", err)
+	}
+	return set(tx, ns, bucketManifests, e.Desc.Digest.String(), raw)
 }
 
 // referrerKey is a key in the bucket of referrers.
