@@ -142,12 +142,21 @@ func (b blobs) Delete(ctx context.Context, repository string, d digest.Digest) e
 // the keeper does not do is not done in staging either.
 func both(kept error, staged func() error) error {
 	if kept != nil && !IsMissing(kept) {
-		return answer(kept)
+		return undeleted(kept)
 	}
 	if err := staged(); !IsMissing(err) {
 		return err
 	}
 	return kept
+}
+
+// undeleted says why the keeper does not delete something: a registry downstream is not
+// the proxy's to clear, others may pull from there.
+func undeleted(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return &registry.Error{Code: registry.Unsupported, Message: "what is pushed here is kept in the registry downstream, where this proxy deletes nothing; delete it there"}
+	}
+	return answer(err)
 }
 
 // tags are those that are kept.
@@ -163,7 +172,7 @@ func (t tags) List(ctx context.Context, repository, last string, n int) ([]strin
 
 // Delete removes one.
 func (t tags) Delete(ctx context.Context, repository, tag string) error {
-	return answer(t.p.cfg.Keeper.Backend().Tags.Delete(ctx, repository, tag))
+	return undeleted(t.p.cfg.Keeper.Backend().Tags.Delete(ctx, repository, tag))
 }
 
 // referrers are those that were just pushed, by the digests that were sent, and those
