@@ -70,7 +70,7 @@ func (g *generation) pushes(p *Proxy, keeper keep.Keeper) {
 			plain = plain && r.Plain()
 		}
 		if plain {
-			g.backend = orElse(g, counted(space.Backend(), p.meter))
+			g.backend = orElse(g, counted(space.Backend(), p.meter), p.temp)
 			return
 		}
 		keeper = keep.Store(space)
@@ -86,7 +86,7 @@ func (g *generation) pushes(p *Proxy, keeper keep.Keeper) {
 		Queue:  p.meter.Queue,
 		Events: p.events,
 	})
-	g.backend = orElse(g, g.push.Backend())
+	g.backend = orElse(g, g.push.Backend(), p.temp)
 }
 
 // retries is how often a layer is sent again.
