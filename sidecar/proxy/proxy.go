@@ -84,7 +84,7 @@ func (p *Proxy) Reload(c Config) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	old := p.current()
-	if err := sameStore(old.config, c); err != nil {
+	if err := mayReload(old.config, c); err != nil {
 		return err
 	}
 	g, err := p.generation(context.Background(), c, old)
@@ -103,13 +103,16 @@ func (p *Proxy) Reload(c Config) error {
 	return nil
 }
 
-// sameStore refuses what takes a new start.
-func sameStore(old, c Config) error {
+// mayReload refuses what takes a new start.
+func mayReload(old, c Config) error {
 	switch {
 	case old.Store != c.Store:
 		return errors.New("the store's folder and bounds do not change while the proxy runs; restart it")
 	case old.TempDir != c.TempDir:
 		return errors.New("the folder for temporary files does not change while the proxy runs; restart it")
+	case (old.Access.Cert == "") != (c.Access.Cert == ""):
+		// Its listeners speak the one or the other, and logins must not go on in the clear.
+		return errors.New("whether the proxy speaks TLS does not change while it runs; restart it")
 	}
 	return nil
 }

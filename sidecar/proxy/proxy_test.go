@@ -215,7 +215,9 @@ func TestReload(t *testing.T) {
 	up.push(t)
 	c := proxy.Config{Store: proxy.StoreConfig{Dir: t.TempDir()}}
 	p := run(t, c)
+	cert, key, _ := certificate(t, t.TempDir())
 	for name, change := range map[string]func(*proxy.Config){
+		"TLS":           func(c *proxy.Config) { c.Access.Cert, c.Access.Key = cert, key },
 		"another store": func(c *proxy.Config) { c.Store.Dir = t.TempDir() },
 		"marks":         func(c *proxy.Config) { c.Store.High = 1 << 30 },
 		"temp":          func(c *proxy.Config) { c.TempDir = t.TempDir() },
