@@ -293,6 +293,33 @@ func TestRepositoriesShareWhatWasLearnt(t *testing.T) {
 	}
 }
 
+// That a registry does not know one repository, or one kind of digest, says nothing of
+// its other answers to the same question.
+func TestOneRepositoryHidesNoReferrersOfOthers(t *testing.T) {
+	t.Parallel()
+	for code, status := range map[string]int{"NAME_UNKNOWN": http.StatusNotFound, "DIGEST_INVALID": http.StatusBadRequest} {
+		s := newSigned(t)
+		far := newer(t, func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, "/v2/team/other/referrers/") {
+				return false
+			}
+			w.WriteHeader(status)
+			fmt.Fprintf(w, `{"errors":[{"code":%q}]}`, code)
+			return true
+		})
+		if err := copyTo(t, s, far); err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, quick())
+		if got, err := c.Repository(far.host(), "team/other").Referrers(t.Context(), s.image.Digest); err != nil || len(got) != 0 {
+			t.Errorf("%s: %d referrers, %v", code, len(got), err)
+		}
+		if got, err := c.Repository(far.host(), "team/app").Referrers(t.Context(), s.image.Digest); err != nil || len(got) == 0 {
+			t.Errorf("%s: then another repository has %d, %v", code, len(got), err)
+		}
+	}
+}
+
 func TestRunBetweenRepositoriesOfAClient(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, pipeline.Gzip)

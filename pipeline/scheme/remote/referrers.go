@@ -72,8 +72,10 @@ func (t *content) listed(ctx context.Context, subject digest.Digest) ([]pipeline
 		if !lacksReferrers(err) {
 			return referrers(descs), err
 		}
-		t.client.noReferrers.Store(true)
-		t.client.detail("%s has no referrers API", t.client.ref.Host)
+		if !ofName(err) {
+			t.client.noReferrers.Store(true)
+			t.client.detail("%s has no referrers API", t.client.ref.Host)
+		}
 	}
 	tag := pipeline.ReferrersTag(subject)
 	desc, raw, err := t.client.manifest(ctx, tag, t.limits)
@@ -105,6 +107,21 @@ func lacksReferrers(err error) bool {
 		}
 	}
 	return errors.Is(err, errNoList)
+}
+
+// ofName says whether a registry tells by its error code that it knows the API, and not
+// what was asked for: a repository that is not there, or a digest of another kind. It says
+// nothing of other repositories then.
+func ofName(err error) bool {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.Code {
+	case "NAME_UNKNOWN", "NAME_INVALID", "MANIFEST_UNKNOWN", "DIGEST_INVALID":
+		return true
+	}
+	return false
 }
 
 // errNoList: what answers is no list of referrers, but a proxy's page or the
