@@ -30,6 +30,8 @@ type catalog struct {
 type space struct {
 	images map[digest.Digest]string // targets of names, and their media types
 	blobs  map[digest.Digest]bool   // those that the namespace has
+	// referrers are what containerd keeps with a manifest because it refers to it.
+	referrers map[digest.Digest][]digest.Digest
 	// repositories are the names without tag and digest, each with the images
 	// under it: by tag, or by digest for a name without a tag.
 	repositories map[string]map[string]digest.Digest
@@ -95,7 +97,10 @@ func readCatalog(image *os.File, namespaces []string) (read *catalog, err error)
 // readSpace reads a namespace. Names of buckets: containerd,
 // core/metadata/buckets.go, which has not changed since its version 1.
 func readSpace(tx *bbolt.Tx, name string) space {
-	s := space{images: map[digest.Digest]string{}, blobs: map[digest.Digest]bool{}, repositories: map[string]map[string]digest.Digest{}}
+	s := space{
+		images: map[digest.Digest]string{}, blobs: map[digest.Digest]bool{}, referrers: map[digest.Digest][]digest.Digest{},
+		repositories: map[string]map[string]digest.Digest{},
+	}
 	each(bucket(tx, "v1", name, "images"), func(image *bbolt.Bucket, key []byte) {
 		target := image.Bucket([]byte("target"))
 		if target == nil {
@@ -106,12 +111,30 @@ func readSpace(tx *bbolt.Tx, name string) space {
 			s.name(string(key), d)
 		}
 	})
-	each(bucket(tx, "v1", name, "content", "blob"), func(_ *bbolt.Bucket, key []byte) {
+	each(bucket(tx, "v1", name, "content", "blob"), func(blob *bbolt.Bucket, key []byte) {
 		if d := digest.Digest(key); d.Validate() == nil {
 			s.blobs[d] = true
+			s.keep(d, blob.Bucket([]byte("labels")))
 		}
 	})
 	return s
+}
+
+// labelReferrer begins the labels by which containerd keeps what refers to a manifest
+// (core/images, ChildGCLabels), since its version 2.2; a piece of the digest follows.
+const labelReferrer = "containerd.io/gc.ref.content.referrer."
+
+// keep notes what containerd keeps with a blob, by its labels; nil where it has none.
+func (s *space) keep(d digest.Digest, labels *bbolt.Bucket) {
+	if labels == nil {
+		return
+	}
+	c := labels.Cursor()
+	for k, v := c.Seek([]byte(labelReferrer)); strings.HasPrefix(string(k), labelReferrer); k, v = c.Next() {
+		if referrer := digest.Digest(v); referrer.Validate() == nil {
+			s.referrers[d] = append(s.referrers[d], referrer)
+		}
+	}
 }
 
 // name notes an image's name, as HOST/PATH:TAG, HOST/PATH@DIGEST or both.

@@ -63,19 +63,39 @@ func (l *Library) Images(ctx context.Context, repository string) ([]Image, error
 // Reach is the media type of a blob that an image reaches, as its parent gives it;
 // pipeline.ErrNotFound where it reaches none with that digest that is there.
 func (l *Library) Reach(ctx context.Context, i Image, d digest.Digest) (mediaType string, err error) {
-	known, err := l.store.catalog(ctx)
+	all, err := l.reach(ctx, i)
 	if err != nil {
 		return "", err
 	}
-	reached, err := l.store.reachOnce(known, i)
-	if err != nil {
-		return "", err
-	}
-	mediaType, ok := reached[d]
+	r, ok := all[d]
 	if !ok {
 		return "", pipeline.ErrNotFound
 	}
-	return mediaType, nil
+	return r.mediaType, nil
+}
+
+// Referrers are the manifests that an image reaches and that have a subject, by media
+// type and digest, in no order: signatures, SBOMs and the like that are kept with the
+// image, or have a name themselves.
+func (l *Library) Referrers(ctx context.Context, i Image, subject digest.Digest) (list []ocispec.Descriptor, err error) {
+	all, err := l.reach(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	for d, r := range all {
+		if r.speaksOf == subject {
+			list = append(list, ocispec.Descriptor{MediaType: r.mediaType, Digest: d})
+		}
+	}
+	return list, nil
+}
+
+func (l *Library) reach(ctx context.Context, i Image) (grant, error) {
+	known, err := l.store.catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.store.reachOnce(known, i)
 }
 
 // reachOnce walks an image's manifests the first time that it is asked for.

@@ -22,6 +22,7 @@ import (
 type Library interface {
 	Images(ctx context.Context, repository string) ([]lanes.Image, error)
 	Reach(ctx context.Context, i lanes.Image, d digest.Digest) (mediaType string, err error)
+	Referrers(ctx context.Context, i lanes.Image, subject digest.Digest) ([]ocispec.Descriptor, error)
 	Open(d digest.Digest) (*os.File, int64, error)
 	Manifest(d digest.Digest) (ocispec.Descriptor, []byte, error)
 }
@@ -51,7 +52,7 @@ func New(libraries []Library, log *slog.Logger) http.Handler {
 
 func backend(libraries []Library) registry.Backend {
 	s := shelves(libraries)
-	return registry.Backend{Blobs: blobs{s}, Manifests: manifests{s}, Tags: tags{s}}
+	return registry.Backend{Blobs: blobs{s}, Manifests: manifests{s}, Tags: tags{s}, Referrers: referrers{s}}
 }
 
 // shelves look for names.
