@@ -26,6 +26,9 @@ type Proxy struct {
 	pushed *registry.Handler // over the generation that each request belongs to
 	temp   string
 
+	life context.Context //nolint:containedctx // of what older settings began
+	end  context.CancelFunc
+
 	reloading sync.Mutex // held while settings are replaced
 
 	mu      sync.RWMutex
@@ -36,6 +39,7 @@ type Proxy struct {
 // New opens the store and makes a proxy of settings. The caller closes it.
 func New(ctx context.Context, c Config) (p *Proxy, err error) {
 	p = &Proxy{log: c.Log}
+	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -83,6 +87,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Proxy) Reload(c Config) error {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
+	if p.life.Err() != nil {
+		return errors.New("the proxy has ended")
+	}
 	old := p.current()
 	if err := mayReload(old.config, c); err != nil {
 		return err
@@ -96,7 +103,7 @@ func (p *Proxy) Reload(c Config) error {
 	p.mu.Unlock()
 	p.retired.Go(func() {
 		old.requests.Wait()
-		if err := errors.Join(old.drain(context.Background()), old.close()); err != nil {
+		if err := errors.Join(old.drain(p.life), old.close()); err != nil && p.life.Err() == nil {
 			p.log.Error("the old settings are left behind", "error", err)
 		}
 	})
@@ -139,6 +146,9 @@ func (p *Proxy) Drain(ctx context.Context) error {
 // Close ends what still goes on, closes the store and removes temporary files.
 func (p *Proxy) Close() error {
 	var errs []error
+	p.reloading.Lock() // the settings that it leads to are the last
+	p.end()
+	p.reloading.Unlock()
 	if p.now != nil {
 		errs = append(errs, p.now.close())
 	}

@@ -14,10 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/sidecar/proxy"
+	"github.com/occystrap/occystrap/sidecar/proxy/proxytest"
 	"github.com/occystrap/occystrap/sidecar/proxy/rules"
 )
 
@@ -239,6 +241,50 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.wants(t, "/v2/team/app/manifests/1", http.StatusOK, http.StatusOK)
+}
+
+// What older settings have begun is ended with the proxy, too.
+func TestCloseEndsWhatOlderSettingsBegan(t *testing.T) {
+	t.Parallel()
+	downstream := proxytest.NewRegistry(t)
+	arrived := make(chan struct{}, 1)
+	downstream.Break(proxytest.Of(http.MethodPut, "manifests", func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		_, _ = io.Copy(io.Discard, r.Body) // else nobody sees that the client goes
+		arrived <- struct{}{}
+		<-r.Context().Done()
+	}))
+	c := proxy.Config{Store: proxy.StoreConfig{Dir: t.TempDir()}, Downstream: proxy.Remote{Host: downstream.Host, Insecure: true}}
+	p, err := proxy.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		raw := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+		r := httptest.NewRequestWithContext(ctx, http.MethodPut, "http://127.0.0.1/v2/app/manifests/1", strings.NewReader(raw))
+		p.ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	<-arrived
+	leave()
+	<-answered
+	if err := p.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(attackPatience):
+		t.Error("the proxy does not end")
+	}
+	if err := p.Reload(c); err == nil {
+		t.Error("it takes settings after its end")
+	}
 }
 
 // A second proxy at one store is told so, and leaves the first alone.
