@@ -45,13 +45,22 @@ type Blobs interface {
 	// Stat says how many bytes a blob has.
 	Stat(ctx context.Context, repository string, d digest.Digest) (int64, error)
 	// Open reads a blob from an offset on, which is at most its size. The caller closes it. An
-	// *os.File is sent by the kernel.
+	// *os.File is sent by the kernel, and so are the parts of a Growing one.
 	Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error)
 	// Mount makes a blob of another repository visible in this one; from is ""
 	// for any that the client may read. ErrNotFound has the client upload it.
 	Mount(ctx context.Context, repository, from string, d digest.Digest) error
 	// Delete removes a blob from the repository.
 	Delete(ctx context.Context, repository string, d digest.Digest) error
+}
+
+// Growing is implemented by what Blobs.Open returns where a blob is read out of a file
+// that it still arrives in.
+type Growing interface {
+	// Part waits for bytes and returns a reader of them, at most limit, and how many
+	// these are: an *os.File at its place, where there is one. They must be read before
+	// the next call. io.EOF is the end of the blob.
+	Part(limit int64) (io.Reader, int64, error)
 }
 
 // Uploads are blobs that arrive, in one request or in several. The place gives up those

@@ -73,7 +73,7 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n 
 	ctl := http.NewResponseController(w)
 	for left := n; left > 0; {
 		_ = ctl.SetWriteDeadline(time.Now().Add(h.o.Stall)) // not all connections have deadlines
-		sent, err := io.CopyN(w, src, min(left, sendSize))
+		sent, err := sendPart(w, src, min(left, sendSize))
 		left -= sent
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -87,6 +87,17 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n 
 	}
 	_ = ctl.Flush()                       // while there is a deadline
 	_ = ctl.SetWriteDeadline(time.Time{}) // the next request has its own
+}
+
+// sendPart writes some bytes of src, at most limit, and returns how many.
+func sendPart(w io.Writer, src io.Reader, limit int64) (int64, error) {
+	if g, ok := src.(Growing); ok {
+		var err error
+		if src, limit, err = g.Part(limit); err != nil {
+			return 0, err
+		}
+	}
+	return io.CopyN(w, src, limit)
 }
 
 // ofClient says whether sending failed at the client's end: it is too slow, or has

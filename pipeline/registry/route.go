@@ -15,10 +15,12 @@ import (
 // maxRepository is the limit that clients set (distribution/reference).
 const maxRepository = 255
 
+// maxTag is the specification's limit.
+const maxTag = 128
+
 // The grammar of the specification ("Pulling manifests"), and of our own IDs.
 var (
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 	uploadPattern     = regexp.MustCompile(`^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 )
 
@@ -145,11 +147,25 @@ func (t Path) manifest() (Ref, error) {
 }
 
 func checkTag(tag string) error {
-	if !tagPattern.MatchString(tag) {
+	if !validTag(tag) {
 		// The specification has no code for tags.
 		return &Error{Code: ManifestInvalid, Message: "a tag is letters, digits, '_', '.' and '-', at most 128"}
 	}
 	return nil
+}
+
+// validTag says whether a tag is one of the specification's grammar,
+// [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}.
+func validTag(tag string) bool {
+	for i := range len(tag) {
+		switch c := tag[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_':
+		case i > 0 && (c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return tag != "" && len(tag) <= maxTag
 }
 
 func parseDigest(s string) (digest.Digest, error) {
