@@ -287,6 +287,29 @@ func TestCloseEndsWhatOlderSettingsBegan(t *testing.T) {
 	}
 }
 
+// Whether the proxy is ready anybody may ask, and often: that does not cost more for each
+// image that is kept.
+func TestToBeReadyCostsTheSameWithMoreImages(t *testing.T) { //nolint:paralleltest // it counts what all allocate
+	p := run(t, proxy.Config{})
+	cost := func() float64 {
+		return testing.AllocsPerRun(20, func() {
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1/readyz", nil))
+			if w.Code != http.StatusOK {
+				t.Errorf("/readyz is status %d: %s", w.Code, w.Body)
+			}
+		})
+	}
+	p.push(t)
+	before := cost()
+	for range 50 {
+		p.push(t)
+	}
+	if after := cost(); after > 2*before+100 {
+		t.Errorf("it costs %.0f allocations with one image, and %.0f with 51", before, after)
+	}
+}
+
 // A second proxy at one store is told so, and leaves the first alone.
 func TestOneProxyHasAStore(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func (p *Proxy) newMeter(c Config) *meter.Meter {
 			u, err := p.store.Usage(ctx)
 			return meter.StoreUse{Bytes: u.Bytes, High: c.Store.High, Low: c.Store.Low, Images: int64(u.Images), Pinned: u.Pinned}, err
 		},
-		Ready: p.ready,
+		Ready: func(context.Context) error { return p.store.Answers() },
 	})
 }
 
@@ -31,12 +31,6 @@ func (p *Proxy) newMeter(c Config) *meter.Meter {
 func version(program string) string {
 	name, _, _ := strings.Cut(program, " ")
 	return strings.TrimPrefix(name, "occystrap/")
-}
-
-// ready says why the store does not answer.
-func (p *Proxy) ready(ctx context.Context) error {
-	_, err := p.store.Usage(ctx)
-	return err
 }
 
 // watch tells the meter and the log what pulls do.

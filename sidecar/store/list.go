@@ -124,6 +124,20 @@ func (s *Store) Usage(ctx context.Context) (Usage, error) {
 	return u, nil
 }
 
+// Answers says why nothing can be found in the store; nil if it can. It costs the same
+// however much there is.
+func (s *Store) Answers() error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	for _, base := range []*base{s.durable, s.cache} {
+		if err := base.bolt.View(func(*bbolt.Tx) error { return nil }); err != nil {
+			return fmt.Errorf("read what is in the store: %w", err)
+		}
+	}
+	return nil
+}
+
 // Bytes is what the store has on disk, as it is known without looking.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
