@@ -90,17 +90,7 @@ func readSettings(name string, must bool) (settings, error) {
 	d := toml.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields() // a mistyped name would open or close a door unseen
 	if err := d.Decode(&s); err != nil {
-		var unknown *toml.StrictMissingError
-		if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
-			row, _ := unknown.Errors[0].Position()
-			return s, fmt.Errorf("%s, line %d: there is no setting %v", name, row, []string(unknown.Errors[0].Key()))
-		}
-		var wrong *toml.DecodeError
-		if errors.As(err, &wrong) {
-			row, _ := wrong.Position()
-			return s, fmt.Errorf("%s, line %d: %w", name, row, err)
-		}
-		return s, fmt.Errorf("%s: %w", name, err)
+		return s, wrongSettings(name, err)
 	}
 	return s, nil
 }
@@ -148,7 +138,7 @@ func userID(name string) (uint32, error) {
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		return 0, fmt.Errorf("users has %q, which is no user of this machine", name)
+		return 0, fmt.Errorf("%q is no user of this machine", name)
 	}
 	n, err := strconv.ParseUint(u.Uid, 10, 32)
 	return uint32(n), err

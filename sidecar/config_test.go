@@ -80,17 +80,17 @@ func TestWithoutSettingsItIsDockersOwn(t *testing.T) {
 func TestMistakesInSettingsAreTold(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"[lanes]\nlisten = \"/x\"\nusres = [\"a\"]":                "line 3: there is no setting [lanes usres]",
-		"[lanes]\nusers = \"a\"":                                   "line 2",
-		"[lane]":                                                   "line 1: there is no setting [lane]",
-		"[lanes\n":                                                 "line 1",
+		"[lanes]\nlisten = \"/x\"\nuser = [\"a\"]":                 "line 3: there is no setting lanes.user (did you mean lanes.users?)",
+		"[lanes]\nusers = \"a\"":                                   "line 2: lanes.users takes a list",
+		"[lane]":                                                   "line 1: there is no setting lane (did you mean lanes?)",
+		"[lanes\n":                                                 "line 1: it is not TOML",
 		"[lanes]\nidle = \"soon\"":                                 `idle is "soon"`,
 		"[lanes]\nidle = \"-1s\"":                                  `idle is "-1s"`,
 		"[[lanes.docker]]\nroot = \"relative\"":                    `root is "relative"`,
 		"[[lanes.docker]]\nroot = \"/var/lib/../docker\"":          "root is",
 		"[[lanes.containerd]]\nnamespaces = [\"moby\"]":            `root is ""`,
 		"[[lanes.containerd]]\nroot = \"/x\"\nnamespaces = [\"\"]": "namespaces",
-		"[lanes]\nusers = [\"no such user\"]":                      "no user of this machine",
+		"[lanes]\nusers = [\"no such user\"]":                      `[lanes] users: "no such user" is no user of this machine`,
 	} {
 		err := func() error {
 			p := &program{}
@@ -122,7 +122,7 @@ func TestTheCommandLine(t *testing.T) {
 		"":                        {2, "which daemon?"},
 		"proxxy":                  {2, "no daemon"},
 		"lanes now":               {2, "takes no argument"},
-		"lanes --no":              {2, "flag provided but not defined"},
+		"lanes --no":              {2, "there is no option -no"},
 		"--version":               {0, "occystrapd v1.2.3"},
 		"lanes --version":         {0, "occystrapd v1.2.3"},
 		"help":                    {0, "Usage: occystrapd lanes"},

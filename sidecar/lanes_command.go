@@ -121,9 +121,9 @@ func (p *program) laneSettings(args []string) (*laneSettings, error) {
 		_, err := io.WriteString(p.stdout, help)
 		return nil, err
 	case err != nil:
-		return nil, &usageError{err.Error()}
+		return nil, wrongOption("lanes", err)
 	case flags.NArg() > 0:
-		return nil, &usageError{fmt.Sprintf("lanes takes no argument, and %q was given", flags.Arg(0))}
+		return nil, &usageError{fmt.Sprintf("lanes takes no argument, and %q was given", flags.Arg(0)), help}
 	case *version:
 		_, err := fmt.Fprintf(p.stdout, "occystrapd %s\n", p.version)
 		return nil, err
@@ -155,7 +155,7 @@ func (p *program) lanesConfig(s *laneSettings) (lanes.Config, error) {
 	for _, name := range s.Users {
 		id, err := userID(name)
 		if err != nil {
-			return cfg, err
+			return cfg, fmt.Errorf("[lanes] users: %w", err)
 		}
 		cfg.Users = append(cfg.Users, id)
 	}

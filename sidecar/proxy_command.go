@@ -124,9 +124,9 @@ func (p *program) proxySettings(args []string) (*proxySettings, error) {
 		_, err := io.WriteString(p.stdout, proxyHelp)
 		return nil, err
 	case err != nil:
-		return nil, &usageError{err.Error()}
+		return nil, wrongOption("proxy", err)
 	case flags.NArg() > 0:
-		return nil, &usageError{fmt.Sprintf("proxy takes no argument, and %q was given", flags.Arg(0))}
+		return nil, &usageError{fmt.Sprintf("proxy takes no argument but secret, and %q was given", flags.Arg(0)), "\"occystrapd proxy --help\" has the options.\n"}
 	case *version:
 		_, err := fmt.Fprintf(p.stdout, "occystrapd %s\n", p.version)
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,6 +129,7 @@ func (s *proxySettings) config(getenv func(string) string) (c proxy.Config, err 
 	} {
 		*path = r.path(name, *path)
 	}
+	s.check(&r)
 	c.All = rules.Spec{Filters: s.Filters, Attestations: s.Attestations, Digest: s.Digest}
 	for _, rule := range s.Rules {
 		c.Rules = append(c.Rules, rules.Spec(rule))
@@ -152,6 +154,9 @@ func (s *proxySettings) remotes(c *proxy.Config, getenv func(string) string) err
 		if err != nil {
 			return fmt.Errorf("%s: host: %w", at, err)
 		}
+		if u.Rewrite != "" && u.Prefix == "" {
+			return fmt.Errorf("%s: rewrite stands in the place of a prefix, and there is none; give the prefix, or write the path behind the host, as %s/%s", at, u.Host, u.Rewrite)
+		}
 		remote.Address, remote.Insecure, remote.CA, remote.Private, remote.Realms = u.Address, u.Insecure, r.path(at+": ca", u.CA), u.Private, u.Realms
 		c.Upstreams = append(c.Upstreams, proxy.Upstream{
 			Remote: remote, Local: u.Prefix, Rewrite: u.Rewrite, Offline: u.Offline, Fresh: r.fresh(at, u.TTL, u.StaleWhile, u.StaleError),
@@ -163,6 +168,32 @@ func (s *proxySettings) remotes(c *proxy.Config, getenv func(string) string) err
 		}
 	}
 	return r.err
+}
+
+// check finds values that nobody would take.
+func (s *proxySettings) check(r *reader) {
+	switch pipeline.Recompress(s.Recompress) {
+	case "", pipeline.RecompressAuto, pipeline.RecompressTranscode, pipeline.RecompressCanonical:
+	default:
+		r.fail("recompress", s.Recompress, "auto, transcode or canonical")
+	}
+	switch pipeline.Compression(s.Compression) {
+	case "", pipeline.Gzip, pipeline.Zstd:
+	default:
+		r.fail("compression", s.Compression, "gzip or zstd")
+	}
+	for name, n := range map[string]int{"concurrency": s.Concurrency, "parallel": s.Parallel} {
+		if n < 0 {
+			r.fail(name, strconv.Itoa(n), "a whole number, 1 or more")
+		}
+	}
+	low, high := r.size("store.low", s.Store.Low), r.size("store.high", s.Store.High)
+	switch {
+	case low > 0 && high == 0:
+		r.fail("store.low", s.Store.Low, "effect beside store.high only, which starts clearing up")
+	case low > high:
+		r.fail("store.low", s.Store.Low, "no more bytes than store.high")
+	}
 }
 
 // noSecret is the value of access.secret that demands none.
@@ -188,8 +219,11 @@ type reader struct {
 }
 
 func (r *reader) fail(name, value, takes string) {
+	if !strings.HasPrefix(name, "[") {
+		name = "[proxy] " + name
+	}
 	if r.err == nil {
-		r.err = fmt.Errorf("[proxy] %s is %q; it takes %s", name, value, takes)
+		r.err = fmt.Errorf("%s is %q; it takes %s", name, value, takes)
 	}
 }
 

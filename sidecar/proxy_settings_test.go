@@ -140,25 +140,37 @@ insecure = true
 func TestMistakesInProxySettingsAreTold(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"[proxy]\nlisten = [\"x\"]\nfilter = []":                                                 "line 3: there is no setting [proxy filter]",
-		"[proxy]\nconcurrency = \"4\"":                                                           "line 2",
-		"[proxy]\nupstream = \"docker.io\"":                                                      "line 2",
-		"[proxy]\nidle = \"soon\"":                                                               `idle is "soon"`,
-		"[proxy]\nttl = \"soon\"":                                                                `ttl is "soon"`,
-		"[proxy.store]\nhigh = \"much\"":                                                         `store.high is "much"`,
-		"[proxy.store]\nage = \"30\"":                                                            `store.age is "30"`,
-		"[proxy.store]\ndir = \"relative\"":                                                      `store.dir is "relative"`,
-		"[proxy.access]\nusers = \"a/b\"":                                                        `access.users is "a/b"`,
-		"[proxy.access]\npeers = [\"no such user\"]":                                             "no user of this machine",
-		"[proxy]\ndownstream = \"https://ghcr.io\"":                                              "leave out https://",
-		"[proxy]\ndownstream = \"ghcr.io/UPPER\"":                                                "is not HOST or HOST/PREFIX",
-		"[proxy]\ndownstream = \"secret-token@ghcr.io\"":                                         "the login before @ghcr.io is not USER:TOKEN",
-		"[[proxy.upstream]]\nhost = \"\"":                                                        "[[proxy.upstream]] number 1",
-		"[[proxy.upstream]]\nhost = \"a.example\"\nttl = \"x\"":                                  "[[proxy.upstream]] a.example: ttl",
+		"[proxy]\nlisten = [\"x\"]\nfilter = []":                     "line 3: there is no setting proxy.filter (did you mean proxy.filters?)",
+		"[proxy]\nconcurrency = \"4\"":                               "line 2: proxy.concurrency takes a whole number",
+		"[proxy]\nupstream = \"docker.io\"":                          "line 2: proxy.upstream takes tables, each below a line [[proxy.upstream]]",
+		"[proxy]\nlisten = \"127.0.0.1:1\"":                          "line 2: proxy.listen takes a list",
+		"[proxy]\nttl = 5":                                           "line 2: proxy.ttl takes a text in quotes",
+		"[proxy]\noffline = \"yes\"":                                 "line 2: proxy.offline takes true or false",
+		"[proxy]\nstore = \"/srv\"":                                  "line 2: proxy.store takes a table, below the line [proxy.store]",
+		"[[proxy.upstream]]\nhst = \"ghcr.io\"":                      "there is no setting proxy.upstream.hst (did you mean proxy.upstream.host?)",
+		"[proxy]\ncompression = \"lz4\"":                             `compression is "lz4"; it takes gzip or zstd`,
+		"[proxy]\nrecompress = \"Auto\"":                             `recompress is "Auto"; it takes auto, transcode or canonical`,
+		"[proxy]\nconcurrency = -1":                                  `concurrency is "-1"; it takes a whole number`,
+		"[proxy]\nparallel = -1":                                     `parallel is "-1"; it takes a whole number`,
+		"[proxy.store]\nlow = \"1GB\"":                               "beside store.high only",
+		"[proxy.store]\nhigh = \"1GB\"\nlow = \"2GB\"":               "no more bytes than store.high",
+		"[[proxy.upstream]]\nhost = \"ghcr.io\"\nrewrite = \"team\"": "as ghcr.io/team",
+		"[proxy]\nidle = \"soon\"":                                   `idle is "soon"`,
+		"[proxy]\nttl = \"soon\"":                                    `ttl is "soon"`,
+		"[proxy.store]\nhigh = \"much\"":                             `store.high is "much"`,
+		"[proxy.store]\nage = \"30\"":                                `store.age is "30"`,
+		"[proxy.store]\ndir = \"relative\"":                          `store.dir is "relative"`,
+		"[proxy.access]\nusers = \"a/b\"":                            `access.users is "a/b"`,
+		"[proxy.access]\npeers = [\"no such user\"]":                 `[proxy.access] peers: "no such user" is no user of this machine`,
+		"[proxy]\ndownstream = \"https://ghcr.io\"":                  "leave out https://",
+		"[proxy]\ndownstream = \"ghcr.io/UPPER\"":                    "is not HOST or HOST/PREFIX",
+		"[proxy]\ndownstream = \"secret-token@ghcr.io\"":             "the login before @ghcr.io is not USER:TOKEN",
+		"[[proxy.upstream]]\nhost = \"\"":                            "[[proxy.upstream]] number 1",
+		"[[proxy.upstream]]\nhost = \"a.example\"\nttl = \"x\"":      `[[proxy.upstream]] a.example: ttl is "x"`,
 		"[proxy]\ndefault-upstream = \"ghcr.io/team\"\n[[proxy.upstream]]\nhost = \"ghcr.io\"\n": "without the path team",
 	} {
 		_, err := proxyConfig(t, text, environment())
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret-token") {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret-token") || strings.Contains(err.Error(), "[proxy] [") {
 			t.Errorf("%q: error is %v, want %q", text, err, want)
 		}
 	}
@@ -174,7 +186,7 @@ func TestProxyCommandLine(t *testing.T) {
 		text string
 	}{
 		"proxy now":                           {2, "takes no argument"},
-		"proxy --no":                          {2, "flag provided but not defined"},
+		"proxy --no":                          {2, "there is no option -no\n\n\"occystrapd proxy --help\" has the options.\n"},
 		"proxy --version":                     {0, "occystrapd v1.2.3"},
 		"proxy --help":                        {0, "Usage: occystrapd proxy"},
 		"proxy --config /nowhere":             {1, "/nowhere"},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -24,7 +25,7 @@ func Main(version string, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.As(err, &wrong):
-		fmt.Fprintf(stderr, "occystrapd: %v\n\n%s", err, help)
+		fmt.Fprintf(stderr, "occystrapd: %v\n\n%s", err, wrong.help)
 		return 2
 	case err != nil:
 		fmt.Fprintf(stderr, "occystrapd: %v\n", err)
@@ -60,14 +61,23 @@ type program struct {
 	log     *slog.Logger
 }
 
-// A usageError is a mistake on the command line.
-type usageError struct{ said string }
+// A usageError is a mistake on the command line, with the help that mends it.
+type usageError struct{ said, help string }
+
+// wrongOption is the mistake that package flag found in the options of a daemon.
+func wrongOption(daemon string, err error) error {
+	said := err.Error()
+	if name, unknown := strings.CutPrefix(said, "flag provided but not defined: "); unknown {
+		said = "there is no option " + name
+	}
+	return &usageError{said, fmt.Sprintf("\"occystrapd %s --help\" has the options.\n", daemon)}
+}
 
 func (e *usageError) Error() string { return e.said }
 
 func (p *program) run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return &usageError{"which daemon? There are: lanes, proxy"}
+		return &usageError{"which daemon? There are: lanes, proxy", help}
 	}
 	switch args[0] {
 	case "lanes":
@@ -81,7 +91,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 		_, err := io.WriteString(p.stdout, help)
 		return err
 	}
-	return &usageError{fmt.Sprintf("there is no daemon %q; there are: lanes, proxy", args[0])}
+	return &usageError{fmt.Sprintf("there is no daemon %q; there are: lanes, proxy", args[0]), help}
 }
 
 // withoutTime leaves the time to the journal.
