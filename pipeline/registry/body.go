@@ -20,7 +20,8 @@ const (
 	// pieces do not count, small enough for hundreds at once.
 	copySize = 128 << 10
 	// sendSize is how much is sent before the client's deadline moves on. A client
-	// slower than that many bytes in Options.Stall (17 KB/s by default) is cut off.
+	// slower than that many bytes in Options.Stall (17 KB/s by default) is cut off; the
+	// time that src takes is not the client's.
 	sendSize = 1 << 20
 )
 
@@ -71,9 +72,9 @@ func (b *body) copyTo(dst io.Writer, limit int64) (int64, error) {
 // answer that cannot be completed is aborted, so that nobody takes it as whole.
 func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n int64) {
 	ctl := http.NewResponseController(w)
+	move := func() { _ = ctl.SetWriteDeadline(time.Now().Add(h.o.Stall)) } // not all connections have deadlines
 	for left := n; left > 0; {
-		_ = ctl.SetWriteDeadline(time.Now().Add(h.o.Stall)) // not all connections have deadlines
-		sent, err := sendPart(w, src, min(left, sendSize))
+		sent, err := sendPart(w, src, min(left, sendSize), move)
 		left -= sent
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -89,15 +90,32 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n 
 	_ = ctl.SetWriteDeadline(time.Time{}) // the next request has its own
 }
 
-// sendPart writes some bytes of src, at most limit, and returns how many.
-func sendPart(w io.Writer, src io.Reader, limit int64) (int64, error) {
+// sendPart writes some bytes of src, at most limit, and returns how many. Move moves the
+// deadline on, when there is something to write.
+func sendPart(w io.Writer, src io.Reader, limit int64, move func()) (int64, error) {
 	if g, ok := src.(Growing); ok {
 		var err error
 		if src, limit, err = g.Part(limit); err != nil {
 			return 0, err
 		}
 	}
+	move()
+	if _, file := src.(syscall.Conn); !file { // a file waits for nobody, and is sent by the kernel
+		src = moving{src, move}
+	}
 	return io.CopyN(w, src, limit)
+}
+
+// moving reads what may be long in coming.
+type moving struct {
+	io.Reader
+	move func()
+}
+
+func (m moving) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	m.move()
+	return n, err
 }
 
 // ofClient says whether sending failed at the client's end: it is too slow, or has

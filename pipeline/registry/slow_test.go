@@ -2,12 +2,14 @@ package registry_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -56,8 +58,67 @@ func TestDeadlinesMoveOnWithTheBytes(t *testing.T) {
 	d := w.push("team/app", strings.Repeat("x", 3<<20)).Digest
 	rec = &clocked{ResponseRecorder: httptest.NewRecorder()}
 	w.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/v2/team/app/blobs/"+d.String(), nil))
-	if n := len(rec.writes); n != 4 || rec.writes[0].IsZero() || !rec.writes[3].IsZero() {
+	if n := len(rec.writes); n < 4 || rec.writes[0].IsZero() || !rec.writes[n-1].IsZero() {
 		t.Errorf("deadlines for writing %v; want one a MiB, and none at the end", rec.writes)
+	}
+}
+
+// A late source has its bytes long after it is asked for them.
+type late struct {
+	io.Reader
+	came time.Time // the last of them
+}
+
+func (l *late) Read(p []byte) (int, error) {
+	l.wait()
+	return l.Reader.Read(p[:min(len(p), 3)])
+}
+
+func (l *late) wait() {
+	for l.came = time.Now(); !time.Now().After(l.came); { // a clock has ticks
+		runtime.Gosched()
+	}
+	l.came = time.Now()
+}
+
+func (*late) Close() error { return nil }
+
+// growing is one whose bytes arrive in a file.
+type growing struct{ *late }
+
+func (g growing) Part(limit int64) (io.Reader, int64, error) {
+	g.wait()
+	return g.Reader, min(limit, 3), nil
+}
+
+type lateBlobs struct {
+	registry.Blobs
+	src io.ReadCloser
+}
+
+func (l lateBlobs) Open(context.Context, string, digest.Digest, int64) (io.ReadCloser, error) {
+	return l.src, nil
+}
+
+// The client has its time from when there is something to take: it is not cut off because
+// an upstream rests.
+func TestASlowSourceIsNoSlowClient(t *testing.T) {
+	t.Parallel()
+	const content, stall = "some bytes that come late", time.Hour
+	b := memoryBackend()
+	d := over(t, b).push("team/app", content).Digest
+	for name, as := range map[string]func(*late) io.ReadCloser{
+		"reader": func(l *late) io.ReadCloser { return l }, "growing": func(l *late) io.ReadCloser { return growing{l} },
+	} {
+		src := &late{Reader: strings.NewReader(content)}
+		b := b
+		b.Blobs = lateBlobs{b.Blobs, as(src)}
+		rec := &clocked{ResponseRecorder: httptest.NewRecorder()}
+		registry.New(b, registry.Options{Stall: stall}).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/v2/team/app/blobs/"+d.String(), nil))
+		last := rec.writes[len(rec.writes)-2] // then there is none
+		if rec.Body.String() != content || last.Before(src.came.Add(stall)) {
+			t.Errorf("%s: %q, of which the last bytes came at %s, had to be taken by %s", name, rec.Body, src.came, last)
+		}
 	}
 }
 
