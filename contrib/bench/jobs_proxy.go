@@ -39,7 +39,7 @@ const straight = "distribution"
 
 // proxyJobs hold the proxy against the registry that is behind it.
 func (b *bench) proxyJobs() []job {
-	all := []job{b.proxyHit(), b.proxyMiss(), b.proxyPush(), b.proxyNormalize(), b.proxyHeads(), b.proxyMany(), b.proxyPushes(), b.proxyPushes(normalizeFilter), b.proxyCold()}
+	all := []job{b.proxyHit(), b.proxyMiss(), b.proxyFar(), b.proxyPush(), b.proxyNormalize(), b.proxyHeads(), b.proxyMany(), b.proxyPushes(), b.proxyPushes(normalizeFilter), b.proxyCold()}
 	for n := range all {
 		all[n].daemons = true
 	}
@@ -138,6 +138,27 @@ func (b *bench) proxyMiss() job {
 			}},
 		},
 		wants: []want{noSlower(straight, missFactor), notBehind(verified, verifiedStraight, missFactor), firstWithin(straight, firstLimit)},
+	}
+}
+
+// proxyFar pulls what the proxy has not, from an upstream that is elsewhere.
+func (b *bench) proxyFar() job {
+	return job{
+		name: "proxy: pull, miss, over a line",
+		note: fmt.Sprintf("Between upstream and whoever pulls from it is a relay that lets %d MB a second through, as a line of 1 Gbit/s does.", lineRate/1_000_000),
+		contenders: []contender{
+			b.through(ours, "", func(trial) proxyOptions { return proxyOptions{upstream: b.registry.host, far: true} }, func(_ context.Context, _ trial, w *proxyWorld) (attempt, error) {
+				return told(attempt{command: pulls(w.proxy.host, b.mirrored(), 1, 0)}, nil), nil
+			}),
+			{name: straight, start: func(ctx context.Context, _ trial) (attempt, error) {
+				line, err := startLine(ctx, b.registry.host)
+				if err != nil {
+					return attempt{}, err
+				}
+				return told(attempt{command: pulls(line.host, b.source().name, 1, 0), end: line.stop}, nil), nil
+			}},
+		},
+		wants: []want{noSlower(straight, missFactor), firstWithin(straight, firstLimit)},
 	}
 }
 

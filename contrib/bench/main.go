@@ -49,7 +49,7 @@ func main() {
 
 // peers are what this program is, where its first argument says so.
 var peers = map[string]func(ctx context.Context, args []string) error{
-	inflateName: inflateMain, walkName: walkMain, drainName: drainMain, sendName: sendMain, headsName: headsMain, firstName: firstMain,
+	inflateName: inflateMain, walkName: walkMain, drainName: drainMain, sendName: sendMain, headsName: headsMain, firstName: firstMain, lineName: lineMain,
 }
 
 // start is a peer that is no program of its own, or the benchmark.

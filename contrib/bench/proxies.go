@@ -32,6 +32,7 @@ type proxyWorld struct {
 type proxyOptions struct {
 	down     bool
 	upstream string // host
+	far      bool   // upstream is behind a line
 	filters  []string
 	activate bool // by systemd-socket-activate: it is not there before the first client
 }
@@ -57,6 +58,14 @@ func (b *bench) startProxy(ctx context.Context, dir string, o proxyOptions) (w *
 			return w, err
 		}
 		w.ends = append(w.ends, w.down.stop)
+	}
+	if o.far {
+		line, err := startLine(ctx, o.upstream)
+		if err != nil {
+			return w, err
+		}
+		w.ends = append(w.ends, line.stop)
+		o.upstream = line.host
 	}
 	config := filepath.Join(dir, "config.toml")
 	if err := os.WriteFile(config, []byte(o.settings(host, dir, w.down)), 0o600); err != nil {
