@@ -51,14 +51,15 @@ demo: build ## make a real image, change it, show what changed, load it where a 
 # What fails is told at the end of it all once more, in few lines. The whole
 # output of a phase is in bin/test/PHASE.json.
 FAILURES := bin/test/failures
-gotest    = $(GO) run ./contrib/gotest -name $(1) -failures $(FAILURES) -log bin/test/$(1).json --
+gotest    = $(GO) run ./contrib/gotest -name $(1) -failures $(FAILURES) -log bin/test/$(1).json $(2) --
 
 # What takes long under the race detector skips with -short, and runs in the last
 # phase. There -count=1, because a result of other daemons is none. The time is
-# that of contrib/integration on a slow machine.
+# that of contrib/integration on a slow machine. Two tests that fail there may run once
+# more, since they depend on daemons that are not ours; the output ends with them.
 TEST_RACE   = $(call gotest,race) $(RACE) -short -timeout 30m ./...
 TEST_PUREGO = $(call gotest,purego) -tags purego ./pipeline/internal/deflate
-TEST_ALL    = OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(call gotest,all) -tags integration -count=1 -timeout 70m ./...
+TEST_ALL    = OCCYSTRAP_TEST_ENV='$(TEST_ENV)' $(call gotest,all,-again 2) -tags integration -count=1 -timeout 70m ./...
 
 # Unit tests run even when a daemon could not be started: the result is the
 # worst of all phases.

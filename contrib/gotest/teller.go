@@ -23,6 +23,7 @@ type place struct{ pkg, test string }
 type failure struct {
 	what  string
 	lines []string
+	at    place // the test of the package, if it failed by what it saw; else no test
 }
 
 // A teller follows the events of a run.
@@ -33,6 +34,7 @@ type teller struct {
 	built    map[string][]string // what the compiler said, by import path
 	blamed   map[place]bool      // a part of it failed and was told
 	failures []failure
+	unsteady []failure // of tests that passed when they ran once more
 	skipped  int
 }
 
@@ -122,7 +124,8 @@ func (t *teller) testFailed(at place, seconds float64) {
 	if len(lines) == 0 && t.blamed[at] {
 		return
 	}
-	t.tell(fmt.Sprintf("%s (%.2fs) %s", at.test, seconds, short(at.pkg)), lines)
+	top, _, _ := strings.Cut(at.test, "/")
+	t.tell(failure{what: fmt.Sprintf("%s (%.2fs) %s", at.test, seconds, short(at.pkg)), at: place{at.pkg, top}}, lines)
 }
 
 // packageFailed tells why a package failed where no test of it has: it does not
@@ -130,36 +133,38 @@ func (t *teller) testFailed(at place, seconds float64) {
 func (t *teller) packageFailed(e event) {
 	at := place{e.Package, ""}
 	if e.FailedBuild != "" {
-		t.tell(short(e.Package)+" does not build", t.built[e.FailedBuild])
+		t.tell(failure{what: short(e.Package) + " does not build"}, t.built[e.FailedBuild])
 		return
 	}
 	for other, lines := range t.printed {
 		if other.pkg == e.Package && other.test != "" && cause(lines) >= 0 {
-			t.tell(other.test+" did not end "+short(e.Package), lines)
+			t.tell(failure{what: other.test + " did not end " + short(e.Package)}, lines)
 			t.blamed[at] = true
 		}
 	}
 	if lines := t.printed[at]; !t.blamed[at] || cause(lines) >= 0 {
-		t.tell(short(e.Package), lines)
+		t.tell(failure{what: short(e.Package)}, lines)
 	}
 }
 
 // tell prints a failure now, and keeps it for the end.
-func (t *teller) tell(what string, lines []string) {
-	f := failure{what, telling(lines)}
+func (t *teller) tell(f failure, lines []string) {
+	if f.lines = telling(lines); cause(lines) >= 0 {
+		f.at = place{}
+	}
 	t.failures = append(t.failures, f)
 	fmt.Fprint(t.out, f)
 }
 
-// conclude repeats what failed, and adds it to a file.
+// conclude repeats what failed and what is unsteady, and adds it to a file.
 func (t *teller) conclude(file string) error {
 	if t.skipped > 0 {
 		fmt.Fprintf(t.out, "%s: %d tests were skipped\n", t.name, t.skipped)
 	}
-	if len(t.failures) == 0 {
+	if len(t.failures)+len(t.unsteady) == 0 {
 		return nil
 	}
-	said := summary(t.name, t.failures)
+	said := summary(t.name, "unsteady: they passed when they ran once more, and want mending", t.unsteady) + summary(t.name, "failed", t.failures)
 	f, err := create(file, os.O_APPEND)
 	if err != nil {
 		return err

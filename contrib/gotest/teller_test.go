@@ -150,9 +150,9 @@ func TestNamesWhatItDoesNotShow(t *testing.T) {
 	t.Parallel()
 	var all []failure
 	for _, what := range many("Test%d", mostShown+2) {
-		all = append(all, failure{what, []string{"why"}})
+		all = append(all, failure{what: what, lines: []string{"why"}})
 	}
-	said := summary("race", all)
+	said := summary("race", "failed", all)
 	if n := strings.Count(said, "why"); n != mostShown {
 		t.Errorf("%d failures are shown, want %d", n, mostShown)
 	}

@@ -53,10 +53,13 @@ func (f failure) String() string {
 	return out.String()
 }
 
-// summary is all that failed in a run.
-func summary(name string, all []failure) string {
+// summary is all that happened so in a run; nothing is "".
+func summary(name, how string, all []failure) string {
+	if len(all) == 0 {
+		return ""
+	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n==== %s: %d failed ====\n", name, len(all))
+	fmt.Fprintf(&out, "\n==== %s: %d %s ====\n", name, len(all), how)
 	for n, f := range all {
 		if n == mostShown {
 			fmt.Fprintf(&out, "and %d more:\n", len(all)-mostShown)
