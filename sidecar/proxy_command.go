@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/occystrap/occystrap/sidecar/proxy"
 )
 
 // defaultStore is where a proxy keeps blobs that no unit gives a folder to.
@@ -28,27 +26,32 @@ func (p *program) proxy(ctx context.Context, args []string) error {
 	if err != nil || s == nil {
 		return err
 	}
-	cfg, err := s.config(os.Getenv)
+	run, err := p.proxyRun(s)
 	if err != nil {
 		return err
+	}
+	run.Reload = func() (ProxyRun, error) {
+		s, err := p.proxySettings(args)
+		if err != nil {
+			return ProxyRun{}, err
+		}
+		return p.proxyRun(s)
+	}
+	return ServeProxy(ctx, run)
+}
+
+// proxyRun is what the settings come to.
+func (p *program) proxyRun(s *proxySettings) (ProxyRun, error) {
+	cfg, err := s.config(os.Getenv)
+	if err != nil {
+		return ProxyRun{}, err
 	}
 	idle, err := s.idle()
 	if err != nil {
-		return err
+		return ProxyRun{}, err
 	}
 	cfg.Program, cfg.Log = "occystrap/"+p.version, p.log
-	return ServeProxy(ctx, ProxyRun{
-		Config: cfg, Listen: s.Listen, Idle: idle, Log: p.log,
-		Reload: func() (proxy.Config, error) {
-			s, err := p.proxySettings(args)
-			if err != nil {
-				return proxy.Config{}, err
-			}
-			c, err := s.config(os.Getenv)
-			c.Program, c.Log = "occystrap/"+p.version, p.log
-			return c, err
-		},
-	})
+	return ProxyRun{Config: cfg, Listen: s.Listen, Idle: idle, Log: p.log}, nil
 }
 
 // stateFolders are what systemd makes of StateDirectory=occystrap-proxy, for who is

@@ -8,8 +8,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/occystrap/occystrap/sidecar/proxy"
@@ -36,21 +38,23 @@ type ProxyRun struct {
 	// Idle is when it ends if nobody is connected and systemd starts it again; 0 is
 	// never.
 	Idle time.Duration
-	// Reload reads the settings again after a SIGHUP; nil ignores it.
-	Reload func() (proxy.Config, error)
+	// Reload reads the settings again after a SIGHUP: Config, Listen and Idle. Nil ignores it.
+	Reload func() (ProxyRun, error)
 	// Started is told where it listens; it may be nil.
 	Started func(at []net.Addr)
 	// Ended is told what it has done; it may be nil.
 	Ended func(*proxy.Proxy)
 	Log   *slog.Logger
+
+	activated bool // systemd passed the sockets
 }
 
 // ServeProxy runs a proxy until ctx ends or nobody is there; what was begun is
 // finished, for 5 minutes at most.
 func ServeProxy(ctx context.Context, r ProxyRun) (err error) {
 	ls, activated, err := passed(registryName, "tcp", "unix")
+	r.activated = activated
 	if err == nil && !activated {
-		r.Idle = 0 // nobody would start it again
 		ls, err = listenAt(ctx, r.Listen)
 	}
 	if err != nil {
@@ -86,7 +90,11 @@ func listenAt(ctx context.Context, addresses []string) (ls []net.Listener, err e
 		}
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("listen at %s: %w; stop what is there, or name another address with --listen", at, bareError(err)), closeAll(ls))
+			remedy := "name another address with --listen"
+			if errors.Is(err, syscall.EADDRINUSE) {
+				remedy = "stop what is there, or " + remedy
+			}
+			return nil, errors.Join(fmt.Errorf("listen at %s: %w; %s", at, bareError(err), remedy), closeAll(ls))
 		}
 		ls = append(ls, l)
 	}
@@ -124,7 +132,11 @@ func ListenAddress(s string) (string, error) {
 
 func (r ProxyRun) serve(ctx context.Context, p *proxy.Proxy, ls []net.Listener) error {
 	n := notifier{r.Log}
-	gate := NewGate(r.Idle, func(guests int) { n.status("%d connections", guests) })
+	idle := r.Idle
+	if !r.activated {
+		idle = 0 // nobody would start it again
+	}
+	gate := NewGate(idle, func(guests int) { n.status("%d connections", guests) })
 	var doors []*Door
 	var at []net.Addr
 	for _, l := range ls {
@@ -169,13 +181,27 @@ func (r ProxyRun) reloads(ctx context.Context, p *proxy.Proxy, n notifier) (stop
 	return func() { signal.Stop(asked) }
 }
 
+// reread reads the settings again, and refuses what takes a new start.
+func (r ProxyRun) reread() (proxy.Config, error) {
+	again, err := r.Reload()
+	switch {
+	case err != nil:
+		return proxy.Config{}, err
+	case !r.activated && !slices.Equal(again.Listen, r.Listen): // systemd's sockets say where it listens, if there are any
+		return proxy.Config{}, errors.New("the addresses in listen do not change while the proxy runs; restart it")
+	case r.activated && again.Idle != r.Idle:
+		return proxy.Config{}, errors.New("idle does not change while the proxy runs; restart it")
+	}
+	again.Config.Listening = r.Config.Listening
+	return again.Config, nil
+}
+
 // reload gives the proxy new settings. Bad ones are told of, and the old ones
 // stay.
 func (r ProxyRun) reload(p *proxy.Proxy, n notifier) {
 	n.tell("RELOADING=1" + monotonic())
-	c, err := r.Reload()
+	c, err := r.reread()
 	if err == nil {
-		c.Listening = r.Config.Listening
 		err = p.Reload(c)
 	}
 	if err != nil {

@@ -213,3 +213,28 @@ func TestListenAddress(t *testing.T) {
 		}
 	}
 }
+
+// What takes a new start is refused when the settings are read again: else who changed it
+// would think that it counts.
+func TestWhatTakesANewStartIsRefused(t *testing.T) {
+	t.Parallel()
+	first := ProxyRun{Listen: []string{"127.0.0.1:5050"}, Idle: time.Minute}
+	for name, c := range map[string]struct {
+		activated bool
+		again     ProxyRun
+		want      string
+	}{
+		"nothing of it":              {false, ProxyRun{Listen: first.Listen, Idle: time.Minute}, ""},
+		"another address":            {false, ProxyRun{Listen: []string{"127.0.0.1:5051"}, Idle: time.Minute}, "the addresses in listen"},
+		"an address beside systemd":  {true, ProxyRun{Listen: []string{"127.0.0.1:5051"}, Idle: time.Minute}, ""},
+		"another time":               {true, ProxyRun{Listen: first.Listen, Idle: time.Hour}, "idle does not change"},
+		"a time that does not count": {false, ProxyRun{Listen: first.Listen, Idle: time.Hour}, ""},
+	} {
+		r := first
+		r.activated = c.activated
+		r.Reload = func() (ProxyRun, error) { return c.again, nil }
+		if _, err := r.reread(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
