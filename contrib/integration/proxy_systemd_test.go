@@ -117,7 +117,7 @@ func TestProxyOnTheSocketOfSystemd(t *testing.T) {
 	p := &proxied{address: l.Addr().String(), dir: dir}
 	start := func() *exec.Cmd {
 		t.Helper()
-		j := &journal{}
+		j := &pipelinetest.Journal{}
 		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh",
 			occystrapd, "proxy", "--config", "-"+filepath.Join(dir, "none"), "--store", filepath.Join(dir, "store"), "--idle", "10s")
 		cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{f}, j, j

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 )
 
 // A proxied is a real "occystrapd proxy".
@@ -22,7 +24,7 @@ type proxied struct {
 	address string
 	// dir has its store and config.toml; log is what it printed.
 	dir, config string
-	log         *journal
+	log         *pipelinetest.Journal
 	process     *exec.Cmd
 	program     string
 	args        []string
@@ -48,7 +50,7 @@ var listeningAt = regexp.MustCompile(`msg=listening at=(\S+)`)
 // start starts it, and waits until it answers.
 func (p *proxied) start(t testing.TB, listen string) {
 	t.Helper()
-	p.log = &journal{}
+	p.log = &pipelinetest.Journal{}
 	// It has the environment without this user's logins.
 	p.process = exec.CommandContext(context.WithoutCancel(t.Context()), p.program, append(p.args, "--listen", listen)...)
 	p.process.Dir, p.process.Stdout, p.process.Stderr = "/", p.log, p.log

@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -95,24 +94,6 @@ func installed(t testing.TB, dir, name string) string {
 	return path
 }
 
-// A journal is what a program prints, for when a test fails.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // launch starts a program without the environment of this one. What it prints is
 // shown if the test fails; it is killed when the test ends.
 func launch(t testing.TB, as *syscall.SysProcAttr, env []string, path string, args ...string) *exec.Cmd {
@@ -123,7 +104,7 @@ func launch(t testing.TB, as *syscall.SysProcAttr, env []string, path string, ar
 // launchWith passes it files besides, from descriptor 3 on.
 func launchWith(t testing.TB, files []*os.File, as *syscall.SysProcAttr, env []string, path string, args ...string) *exec.Cmd {
 	t.Helper()
-	j := &journal{}
+	j := &pipelinetest.Journal{}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
 	cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = "/", as, j, j, files
 	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin"}, env...)
@@ -288,7 +269,7 @@ func (l *lent) as(t testing.TB, uid uint32, groups []uint32, args ...string) (st
 }
 
 // A notify is the socket that systemd would be told at.
-type notify struct{ j journal }
+type notify struct{ j pipelinetest.Journal }
 
 func listenToNotify(t testing.TB, path string) *notify {
 	t.Helper()

@@ -3,7 +3,6 @@
 package fault
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/occystrap/occystrap/pipeline/pipelinetest"
 	"github.com/occystrap/occystrap/sidecar"
 )
 
@@ -39,6 +38,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// mostPrinted is how much of what a proxy printed a failed test shows, in bytes.
+const mostPrinted = 20_000
+
 // A child is occystrapd proxy in a process of its own. Its socket is ours, so that it
 // is at the same address again when it was killed, and who comes meanwhile waits.
 type child struct {
@@ -48,7 +50,7 @@ type child struct {
 	config string
 
 	cmd *exec.Cmd
-	out lockedBuffer
+	out pipelinetest.Journal
 	// life ends when the process does: who waits for an answer then waits in vain.
 	life  context.Context //nolint:containedctx // the process's
 	ended chan error      // has what Wait said
@@ -68,7 +70,8 @@ func newChild(t *testing.T, config string) *child {
 		c.kill()
 		_ = f.Close()
 		if t.Failed() {
-			t.Logf("the proxy printed:\n%s", c.out.tail())
+			all := c.out.String()
+			t.Logf("the proxy printed:\n%s", all[max(0, len(all)-mostPrinted):])
 		}
 	})
 	return c
@@ -132,25 +135,6 @@ func (c *child) hangUp() {
 			_ = unix.Close(conn)
 		}
 	}))
-}
-
-// lockedBuffer keeps what a process prints.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) tail() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := l.b.String()
-	return all[max(0, len(all)-20_000):]
 }
 
 func must(t testing.TB, err error) {

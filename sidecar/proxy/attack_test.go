@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -271,7 +269,7 @@ func TestNothingBecomesALineOfAHead(t *testing.T) {
 		w.Header().Set("Docker-Content-Digest", digest.FromString(evil).String()+"\r\nX-Evil: 1")
 		_, _ = io.WriteString(w, evil)
 	})
-	var log lockedBuffer
+	var log pipelinetest.Journal
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{mirror("registry.example", upstream)}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	const crlf = "%0d%0aX-Evil:%201%0d%0a"
 	for _, request := range []string{
@@ -299,22 +297,4 @@ func TestNothingBecomesALineOfAHead(t *testing.T) {
 // byName is a registry's address with a name in place of the number.
 func byName(r *proxytest.Registry) string {
 	return strings.Replace(r.Host, "127.0.0.1", "localhost", 1)
-}
-
-// A lockedBuffer is a log that goroutines write to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
