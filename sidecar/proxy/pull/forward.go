@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -33,9 +33,10 @@ type forwards struct {
 	manifest   registry.Manifest
 	tags       map[string]bool
 	sent       bool
-	partly     bool // the bytes of an index are downstream
-	busy       bool // somebody is at it
-	again      bool // something came meanwhile
+	failed     time.Time // when downstream did not take it; zero if it did
+	partly     bool      // the bytes of an index are downstream
+	busy       bool      // somebody is at it
+	again      bool      // something came meanwhile
 }
 
 // forward notes that clients want an image downstream, perhaps under a tag.
@@ -46,7 +47,7 @@ func (u *upstream) forward(repository, tag string, got found) {
 	key := flightKey{repository, got.desc.Digest}
 	u.mu.Lock()
 	w, ok := u.wants.Get(key)
-	if ok && (tag == "" || w.tags[tag]) {
+	if ok && (tag == "" || w.tags[tag]) && !u.mayResend(w.failed) { // nothing new
 		u.mu.Unlock()
 		return
 	}
@@ -60,6 +61,11 @@ func (u *upstream) forward(repository, tag string, got found) {
 		u.wants.Add(key, w)
 	}
 	if tag != "" {
+		for _, other := range u.wants.Values() { // it may move back there
+			if other.repository == repository {
+				delete(other.tags, tag)
+			}
+		}
 		w.tags[tag], w.sent = true, false
 	}
 	u.mu.Unlock()
@@ -117,15 +123,18 @@ func (u *upstream) attempt(ctx context.Context, w *forwards) {
 		}
 		partly := w.partly
 		u.mu.Unlock()
-		sent, partly := u.forwardNow(ctx, w, tags, partly)
+		sent, partly, failed := u.forwardNow(ctx, w, tags, partly)
 		u.mu.Lock()
+		if w.failed = (time.Time{}); failed {
+			w.failed = u.p.c.Now()
+		}
 		w.sent = sent && len(tags) == len(w.tags)
 		w.again = w.again || sent && !w.sent
 		w.partly = w.partly || partly
 	}
 }
 
-func (u *upstream) forwardNow(ctx context.Context, w *forwards, tags []string, had bool) (sent, partly bool) {
+func (u *upstream) forwardNow(ctx context.Context, w *forwards, tags []string, had bool) (sent, partly, failed bool) {
 	whole, some, err := u.whole(ctx, w.repository, w.manifest, 0)
 	index := pipeline.IsIndex(w.got.desc.MediaType)
 	switch {
@@ -133,11 +142,13 @@ func (u *upstream) forwardNow(ctx context.Context, w *forwards, tags []string, h
 		u.warn("an image could not be looked through for downstream", err)
 	case whole:
 		src := registry.NewSource(u.mirror.Backend(), w.repository, registry.Ref{Digest: w.got.desc.Digest}, nil)
-		return u.deliver(ctx, w.repository, tags, src), false
+		sent = u.deliver(ctx, w.repository, tags, src)
+		return sent, false, !sent
 	case index && some && !had:
-		return false, u.deliver(ctx, w.repository, []string{"occystrap-index-" + w.got.desc.Digest.Encoded()[:40]}, &listing{w.got})
+		partly = u.deliver(ctx, w.repository, []string{"occystrap-index-" + w.got.desc.Digest.Encoded()[:40]}, &listing{w.got})
+		return false, partly, !partly
 	}
-	return false, false
+	return false, false, err != nil
 }
 
 // whole says whether all, or some, of what a manifest names is in the mirror.
@@ -174,49 +185,6 @@ func (u *upstream) whole(ctx context.Context, repository string, m registry.Mani
 		all, some = all && childAll, some || childAll
 	}
 	return all, some, nil
-}
-
-// send puts what filters made downstream, behind the client's back.
-func (u *upstream) send(repository, tag string, of, made digest.Digest, r *rule) {
-	if u.p.c.Keeper == nil {
-		return
-	}
-	u.p.background(func(ctx context.Context) {
-		src := registry.NewSource(r.made.Backend(), repository, registry.Ref{Digest: made}, nil)
-		tags := []string{madeTag(r.Key(), of)}
-		if tag != "" {
-			tags = append(tags, tag, lastTag(r.Key(), tag))
-		}
-		u.deliver(ctx, repository, tags, src)
-	})
-}
-
-// deliver runs an image downstream, with all that it has.
-func (u *upstream) deliver(ctx context.Context, repository string, tags []string, src pipeline.Source) bool {
-	err := func() error {
-		sink, err := u.p.c.Keeper.Sink(ctx, u.below(repository), tags)
-		if err != nil {
-			return err
-		}
-		_, err = pipeline.Run(ctx, src, nil, verbatim{sink}, pipeline.Options{
-			Query: pipeline.Query{Platforms: pipeline.Platforms{All: true}}, Parallel: u.p.c.Parallel, Retries: makeRetries, TempDir: u.p.c.TempDir,
-		})
-		return err
-	}()
-	if err != nil {
-		u.failed(sideDownstream, err)
-		u.warn(fmt.Sprintf("%s/%s could not be sent downstream", u.Host, repository), err)
-	}
-	return err == nil
-}
-
-// verbatim is a sink that gets layers as they are: a digest that clients know must not
-// become another one, as it does where plain layers are compressed on their way.
-type verbatim struct{ pipeline.Sink }
-
-func (v verbatim) Plan(ctx context.Context, l pipeline.Layer) (pipeline.Plan, error) {
-	plan, err := v.Sink.Plan(ctx, l)
-	return pipeline.Plan{Held: plan.Held, Encoding: pipeline.AsItCame}, err
 }
 
 // indexArtifact says what the artifact is that has an index as its blob.

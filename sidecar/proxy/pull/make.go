@@ -26,9 +26,19 @@ type outcome struct {
 
 func outcomeFact(of digest.Digest) string { return "of/" + of.String() }
 
-// make is what the filters make of an image or index: known, downstream, or made now,
-// once for all who ask meanwhile. The tag may be "".
+// make is what the filters make of an image or index, which goes downstream as well.
+// The tag may be "".
 func (u *upstream) make(ctx context.Context, repository, tag string, of ocispec.Descriptor, r *rule) (found, error) {
+	got, err := u.makeOnce(ctx, repository, tag, of, r)
+	if err == nil {
+		u.send(repository, tag, of.Digest, got.desc.Digest, r)
+	}
+	return got, err
+}
+
+// makeOnce is what the filters make: known, downstream, or made now, once for all who
+// ask meanwhile.
+func (u *upstream) makeOnce(ctx context.Context, repository, tag string, of ocispec.Descriptor, r *rule) (found, error) {
 	key := "make/" + r.Key() + "/" + repository + "@" + of.Digest.String()
 	now := u.p.c.Now()
 	if desc, raw, ok := u.memo.get(key, now); ok {
@@ -94,7 +104,6 @@ func (u *upstream) run(ctx context.Context, repository, tag string, of digest.Di
 	if f := u.p.c.Watch.Made; f != nil {
 		f(u.Host, repository, tag, report)
 	}
-	u.send(repository, tag, of, desc.Digest, r)
 	return get(ctx, r.made, repository, desc.Digest)
 }
 

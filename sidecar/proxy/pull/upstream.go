@@ -41,6 +41,8 @@ type upstream struct {
 	gone  *lru.Cache[string, refusal]      // what the upstream does not have
 	memo  memo                             // manifests, for requests in a row
 	wants *lru.Cache[flightKey, *forwards] // images that are to go downstream once they are whole
+	// shipped are the tags of images of filters that are downstream, or on their way.
+	shipped *lru.Cache[string, shipment]
 
 	mu         sync.Mutex
 	down       time.Time          // until then it is taken to be out of order
@@ -74,6 +76,8 @@ func newUpstream(p *Pull, u Upstream) (*upstream, error) {
 	made.gone, err = lru.New[string, refusal](manySmall)
 	keep(err)
 	made.wants, err = lru.New[flightKey, *forwards](manyRules)
+	keep(err)
+	made.shipped, err = lru.New[string, shipment](manySmall)
 	keep(err)
 	return made, errors.Join(errs...)
 }
