@@ -155,20 +155,24 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 // settings are those of a proxy with a store, an upstream called up.example, and a
-// filter for one part of its names.
-func settings(store, upstream string) string {
+// filter for one part of its names, pushed and pulled; more are lines of [proxy].
+func settings(store, upstream string, more ...string) string {
 	return fmt.Sprintf(`
 [proxy]
 ttl = "0s"
+%s
 [proxy.store]
 dir = %q
 [[proxy.rule]]
 match = "filtered/**"
+filters = ["normalize-timestamps"]
+[[proxy.rule]]
+match = "up.example/filtered/**"
 filters = ["normalize-timestamps"]
 [[proxy.upstream]]
 host = "up.example"
 address = %q
 insecure = true
 private = true
-`, store, upstream)
+`, strings.Join(more, "\n"), store, upstream)
 }

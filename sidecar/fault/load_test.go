@@ -37,6 +37,9 @@ type worker struct {
 	tags   map[string]allowed
 	rand   *rand.Rand
 	pulls  bool // it only pulls, from the upstream
+	// down is where images are kept, if that is not the proxy: nothing is deleted there
+	// through it.
+	down *proxytest.Registry
 	// last is what was done last; it is done again after a kill.
 	last func(ctx context.Context) error
 	done int // operations that were answered
@@ -77,7 +80,7 @@ func (w *worker) step(ctx context.Context) error {
 			ref = image.Digest.String()
 		}
 		w.last = func(ctx context.Context) error { return w.pull(ctx, ref) }
-	case kind < 7:
+	case kind < 7, w.down != nil && kind < 9:
 		w.last = func(ctx context.Context) error { return w.push(ctx, image, tag) }
 	case kind < 8:
 		w.last = func(ctx context.Context) error { return w.untag(ctx, tag) }
@@ -170,13 +173,12 @@ func (w *worker) check(ctx context.Context) error {
 		return err
 	}
 	for _, tag := range slices.Sorted(maps.Keys(w.tags)) {
-		got, err := w.c.Pull(ctx, w.repo, tag, "")
-		var status *proxytest.StatusError
-		if errors.As(err, &status) && status.Status == http.StatusNotFound && strings.HasPrefix(status.What, "GET /v2/"+w.repo+"/manifests/"+tag) {
-			err = nil
-		}
+		got, err := tagged(ctx, w.c, w.repo, tag)
 		if err != nil {
-			return fmt.Errorf("tag %s of %s: %w", tag, w.repo, err)
+			return err
+		}
+		if err := w.below(ctx, tag, got); err != nil {
+			return err
 		}
 		if may := w.tags[tag]; !may[got] && (got == "" || !may[any]) {
 			return fmt.Errorf("tag %s of %s leads to %q; it may be %v", tag, w.repo, got, slices.Collect(maps.Keys(may)))
@@ -187,4 +189,17 @@ func (w *worker) check(ctx context.Context) error {
 		w.tags[tag] = allowed{got: true}
 	}
 	return nil
+}
+
+// tagged pulls what a tag leads to, whole; "" is that there is no such tag.
+func tagged(ctx context.Context, c *proxytest.Client, repo, tag string) (digest.Digest, error) {
+	got, err := c.Pull(ctx, repo, tag, "")
+	var status *proxytest.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound && strings.HasPrefix(status.What, "GET /v2/"+repo+"/manifests/"+tag) {
+		err = nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("tag %s of %s: %w", tag, repo, err)
+	}
+	return got, nil
 }

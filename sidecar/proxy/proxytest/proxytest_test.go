@@ -67,6 +67,49 @@ func TestStalledAnswersEndWithTheirClient(t *testing.T) {
 	}
 }
 
+// What a client sent before it was hung up on has no effect afterwards.
+func TestHangUpEndsWhatWasSent(t *testing.T) {
+	t.Parallel()
+	r, s := proxytest.NewRegistry(t), pipelinetest.NewStore()
+	image := proxytest.Images(t, s, 1, 1)[0]
+	r.Push(t, "app", s, image, "1")
+	c := &proxytest.Client{Base: r.Base, HTTP: &http.Client{Transport: &http.Transport{}}}
+	defer c.HTTP.CloseIdleConnections()
+	begun, hold := make(chan struct{}), make(chan struct{})
+	r.Break(proxytest.First(1, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		close(begun)
+		<-hold
+		next.ServeHTTP(w, req)
+	}))
+	put := make(chan error, 1)
+	tag := func(name string) error {
+		_, err := c.Do(t.Context(), http.MethodPut, "/v2/app/manifests/"+name, s.Bytes(image.Digest), "Content-Type", image.MediaType)
+		return err
+	}
+	go func() { put <- tag("2") }()
+	<-begun
+	over := make(chan struct{})
+	go func() { defer close(over); r.HangUp(t) }()
+	select {
+	case <-over:
+		t.Error("it does not wait for what is being done")
+	case hold <- struct{}{}:
+	}
+	<-over
+	if err := <-put; err != nil { // it was being done, and so it is answered
+		t.Error(err)
+	}
+	if err := tag("3"); err == nil { // by the old connection; a PUT is not tried again by another one
+		t.Error("an old connection is answered")
+	}
+	if tags, err := r.Tags(t.Context(), "app"); err != nil || len(tags) != 2 {
+		t.Errorf("%v, %v", tags, err)
+	}
+	if err := tag("3"); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+}
+
 func TestTokensExpire(t *testing.T) {
 	t.Parallel()
 	r := proxytest.NewRegistry(t)

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,6 +30,11 @@ type Registry struct {
 	handler http.Handler
 	closing context.Context //nolint:containedctx // ends what stalls
 
+	// life is held for reading while a request is answered. Only those of connections
+	// that were accepted in the present one are.
+	life  sync.RWMutex
+	lives atomic.Int64
+
 	mu     sync.Mutex
 	broken Fault
 	asked  map[string]int
@@ -44,7 +51,11 @@ func NewRegistry(t testing.TB) *Registry {
 	t.Helper()
 	r := &Registry{Backend: pipelinetest.NewRegistry().Backend(), asked: map[string]int{}}
 	r.handler = registry.New(r.Backend, registry.Options{})
-	server := httptest.NewServer(r)
+	server := httptest.NewUnstartedServer(r)
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, lifeKey{}, r.lives.Load())
+	}
+	server.Start()
 	ctx, stop := context.WithCancel(context.Background())
 	r.closing = ctx
 	t.Cleanup(func() {
@@ -60,6 +71,25 @@ func NewRegistry(t testing.TB) *Registry {
 // own marks the requests of the registry's own client, which is never refused and
 // never counted.
 const own = "X-Test-Own"
+
+// lifeKey is the key of the life in which a connection was accepted.
+type lifeKey struct{}
+
+// HangUp forgets who is connected, but for the registry's own client. When it returns,
+// nothing is answered or done any more of what was sent until then, so that a client
+// which was killed changes nothing afterwards.
+func (r *Registry) HangUp(t testing.TB) {
+	t.Helper()
+	// Connections are accepted in their order: behind a new one that is answered, none
+	// waits that is older.
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if a, err := (&Client{Base: r.Base, HTTP: fresh, Edit: r.Edit}).Do(t.Context(), http.MethodGet, "/v2/", nil); err != nil || a.Status != http.StatusOK {
+		t.Fatalf("the registry does not answer: status %d, %v", a.Status, err)
+	}
+	r.life.Lock()
+	defer r.life.Unlock()
+	r.lives.Add(1)
+}
 
 // Push puts an image there, past all faults.
 func (r *Registry) Push(t testing.TB, repository string, s *pipelinetest.Store, root ocispec.Descriptor, tag string) {
@@ -104,6 +134,11 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Header.Get(own) != "" {
 		r.handler.ServeHTTP(w, req)
 		return
+	}
+	r.life.RLock()
+	defer r.life.RUnlock()
+	if req.Context().Value(lifeKey{}) != r.lives.Load() {
+		panic(http.ErrAbortHandler)
 	}
 	r.mu.Lock()
 	r.asked[req.Method+" "+req.URL.Path]++
