@@ -48,11 +48,39 @@ func (u *upstream) judge(ctx context.Context, repository string, got found, r *r
 	fact := judgedFact(got.desc.Digest)
 	name := u.Host + "/" + repository + "@" + got.desc.Digest.String()
 	src := registry.NewSource(u.exactly(), repository, registry.Ref{Digest: got.desc.Digest}, []string{name})
-	if err := pipeline.Look(ctx, src, judges, u.options(r)); err != nil {
+	err = pipeline.Look(ctx, src, judges, u.options(r))
+	if err == nil {
+		err = u.judgeUnread(ctx, u.exactly().Blobs, repository, pipeline.Manifest{Desc: got.desc, Raw: got.raw}, r)
+	}
+	if err != nil {
 		return u.verdict(ctx, repository, fact, r, err)
 	}
 	u.note1(ctx, r.made, repository, fact, outcome{Desc: plain(got.desc)})
 	return nil
+}
+
+// judgeUnread shows what a run leaves alone to the filters that may refuse it.
+func (u *upstream) judgeUnread(ctx context.Context, b registry.Blobs, repository string, m pipeline.Manifest, r *rule) error {
+	parsed, err := registry.ParseManifest(m.Desc.MediaType, m.Raw, m.Desc.Digest.Algorithm())
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", m.Desc.Digest, err)
+	}
+	return r.JudgeUnread(ctx, b, repository, parsed, u.options(r))
+}
+
+// A judging sink takes no manifest before the judges have seen all of its blobs, which are
+// there by then.
+type judging struct {
+	*registry.Sink
+	judge func(ctx context.Context, m pipeline.Manifest) error
+}
+
+// Commit takes one that they let pass.
+func (j judging) Commit(ctx context.Context, m pipeline.Manifest) error {
+	if err := j.judge(ctx, m); err != nil {
+		return err
+	}
+	return j.Sink.Commit(ctx, m)
 }
 
 // unchanged refuses what the filters would change.

@@ -91,7 +91,11 @@ func (u *upstream) run(ctx context.Context, repository, tag string, of digest.Di
 		return found{}, err
 	}
 	src := u.remote(repository).Source(registry.Ref{Tag: tag, Digest: of})
-	report, err := pipeline.Run(ctx, src, filters, registry.NewSink(r.made.Backend(), repository, tagList(tag)), u.options(r))
+	made := r.made.Backend()
+	sink := judging{registry.NewSink(made, repository, tagList(tag)), func(ctx context.Context, m pipeline.Manifest) error {
+		return u.judgeUnread(ctx, made.Blobs, repository, m, r)
+	}}
+	report, err := pipeline.Run(ctx, src, filters, sink, u.options(r))
 	if err != nil {
 		return found{}, u.verdict(ctx, repository, outcomeFact(of), r, err)
 	}

@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -206,6 +207,38 @@ func TestDenyRefusesTagAndDigest(t *testing.T) {
 	// A rule without the filter lets it pass: verdicts are those of their rule.
 	other := newWorldIn(t, up, w.spaces, func(c *pull.Config) { c.Rule = rule(t, excluding(t)) })
 	other.want(manifestPath(bad.Digest.String()), 200)
+}
+
+// A tar is judged whatever its type says, in an artifact as in an image: Docker unpacks
+// layers of types that nobody knows.
+func TestDenyRefusesATarOfAnotherType(t *testing.T) {
+	t.Parallel()
+	up, s := newFar(t), pipelinetest.NewStore()
+	tar := pipelinetest.Tar(t, pipelinetest.File{Name: "secret", Body: "s"})
+	bad := s.Put("application/vnd.example", pipelinetest.Compress(t, pipeline.Gzip, tar))
+	good := s.Put("application/vnd.example", []byte("no tar"))
+	config := s.Put(ocispec.MediaTypeImageConfig, fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%q]}}`, digest.FromBytes(tar)))
+	artifact := s.Put("application/vnd.example.config", []byte("{}"))
+	manifest := func(config ocispec.Descriptor, layers ...ocispec.Descriptor) ocispec.Descriptor {
+		return s.PutJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Versioned: versioned, MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: layers})
+	}
+	image := manifest(config, bad)
+	w := newWorld(t, up, func(c *pull.Config) { c.Rule = rule(t, denying()) })
+	for tag, root := range map[string]ocispec.Descriptor{"image": image, "artifact": manifest(artifact, good, bad), "index": s.Index(t, manifest(artifact, good), image)} {
+		m := up.push(t, repo, tag, s.Source(root))
+		paths := []string{tag}
+		if tag != "index" { // which is a list
+			paths = append(paths, m.Digest.String())
+		}
+		for _, path := range paths {
+			if got := w.want(manifestPath(path), 403); !strings.Contains(got.body, "secret") {
+				t.Errorf("%s: %s", path, got.body)
+			}
+		}
+	}
+	m := up.push(t, repo, "good", s.Source(manifest(artifact, good)))
+	w.pullAll(t, w.want(manifestPath("good"), 200))
+	w.want(manifestPath(m.Digest.String()), 200)
 }
 
 func TestVerdictOutlivesTheProcess(t *testing.T) {
