@@ -53,16 +53,25 @@ func newFlight(key flightKey, cancel context.CancelCauseFunc) *flight {
 	return &flight{key: key, from: cancel, begun: make(chan struct{}), size: -1, users: 1}
 }
 
-// wait returns once the size is known, or why there is none.
+// wait returns once the size is known, or why there is none. That a blob is empty is
+// known when its digest was right: there is no last byte to hold back.
 func (f *flight) wait(ctx context.Context) (int64, error) {
 	select {
 	case <-f.begun:
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+	var full *keepError
+	f.mu.Lock()
+	empty := f.size == 0
+	f.mu.Unlock()
+	if empty {
+		if err := f.whenWhole(ctx); err != nil && !errors.As(err, &full) {
+			return 0, err
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var full *keepError
 	if f.size < 0 || f.err != nil && f.seen <= 0 && !errors.As(f.err, &full) {
 		return 0, f.err
 	}
