@@ -47,8 +47,11 @@ func (p *Proxy) watch() pull.Watch {
 		Warn: func(host, message string, err error) {
 			p.log.Warn(message, "upstream", host, "error", err)
 		},
-		Made: func(host, repository, tag string, r pipeline.Report) {
-			p.meter.Image(meter.Image{Pull: true, Host: host, Repository: repository, Tags: []string{tag}, Stored: stored(r)})
+		Pulled: func(i pull.Image) {
+			p.meter.Image(meter.Image{
+				Pull: true, Host: i.Host, Repository: i.Repository, Tags: i.Tags, Received: i.Received.String(), Stored: i.Stored.String(),
+				Bytes: i.Bytes, Reused: i.Reused, Duration: i.Duration, Err: i.Err,
+			})
 		},
 	}
 }
@@ -64,14 +67,6 @@ func (p *Proxy) budget(host string) {
 			p.meter.SetBudget(host, meter.Budget(b))
 		}
 	}
-}
-
-// stored is the digest of what came out of a run.
-func stored(r pipeline.Report) string {
-	if len(r.Roots) == 0 {
-		return ""
-	}
-	return r.Roots[0].Manifest.Digest.String()
 }
 
 // pushedImage tells of an image that was pushed.

@@ -46,6 +46,7 @@ func (u *upstream) judge(ctx context.Context, repository string, got found, r *r
 		return err
 	}
 	fact := judgedFact(got.desc.Digest)
+	began := u.p.c.Now()
 	name := u.Host + "/" + repository + "@" + got.desc.Digest.String()
 	src := registry.NewSource(u.exactly(), repository, registry.Ref{Digest: got.desc.Digest}, []string{name})
 	err = pipeline.Look(ctx, src, judges, u.options(r))
@@ -53,8 +54,11 @@ func (u *upstream) judge(ctx context.Context, repository string, got found, r *r
 		err = u.judgeUnread(ctx, u.exactly().Blobs, repository, pipeline.Manifest{Desc: got.desc, Raw: got.raw}, r)
 	}
 	if err != nil {
-		return u.verdict(ctx, repository, fact, r, err)
+		err = u.verdict(ctx, repository, fact, r, err)
+		u.pulled(Image{Repository: repository, Received: got.desc.Digest, Err: err}, began)
+		return err
 	}
+	u.mirrored(repository, nil, got, began)
 	u.note1(ctx, r.made, repository, fact, outcome{Desc: plain(got.desc)})
 	return nil
 }
@@ -104,7 +108,7 @@ func (u *upstream) exactly() registry.Backend {
 type exactManifests struct{ *manifests }
 
 func (m exactManifests) Get(ctx context.Context, repository string, ref registry.Ref) (desc descriptor, raw []byte, err error) {
-	got, err := m.exact(ctx, repository, descriptor{Digest: ref.Digest}, nil)
+	got, err := m.exact(ctx, repository, descriptor{Digest: ref.Digest}, nil, nil)
 	return got.desc, got.raw, err
 }
 

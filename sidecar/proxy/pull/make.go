@@ -55,7 +55,12 @@ func (u *upstream) makeOnce(ctx context.Context, repository, tag string, of ocis
 	}
 	u.looked("manifest", false)
 	return shared(ctx, u, key, func(ctx context.Context) (found, error) {
-		if got, err := u.adopt(ctx, repository, tag, of.Digest, r); err == nil || !errors.Is(err, pipeline.ErrNotFound) {
+		began := u.p.c.Now()
+		got, err := u.adopt(ctx, repository, tag, of.Digest, r)
+		if err == nil {
+			u.pulled(Image{Repository: repository, Tags: tagList(tag), Received: of.Digest, Stored: got.desc.Digest}, began)
+		}
+		if !errors.Is(err, pipeline.ErrNotFound) {
 			return got, err
 		}
 		return u.run(ctx, repository, tag, of.Digest, r)
@@ -90,6 +95,8 @@ func (u *upstream) run(ctx context.Context, repository, tag string, of digest.Di
 	if err != nil {
 		return found{}, err
 	}
+	began := u.p.c.Now()
+	image := Image{Repository: repository, Tags: tagList(tag), Received: of}
 	src := u.remote(repository).Source(registry.Ref{Tag: tag, Digest: of})
 	made := r.made.Backend()
 	sink := judging{registry.NewSink(made, repository, tagList(tag)), func(ctx context.Context, m pipeline.Manifest) error {
@@ -97,7 +104,9 @@ func (u *upstream) run(ctx context.Context, repository, tag string, of digest.Di
 	}}
 	report, err := pipeline.Run(ctx, src, filters, sink, u.options(r))
 	if err != nil {
-		return found{}, u.verdict(ctx, repository, outcomeFact(of), r, err)
+		image.Err = u.verdict(ctx, repository, outcomeFact(of), r, err)
+		u.pulled(image, began)
+		return found{}, image.Err
 	}
 	u.received(sideUpstream, report.Read)
 	if len(report.Roots) != 1 {
@@ -105,9 +114,8 @@ func (u *upstream) run(ctx context.Context, repository, tag string, of digest.Di
 	}
 	desc := plain(report.Roots[0].Manifest)
 	u.note1(ctx, r.made, repository, outcomeFact(of), outcome{Desc: desc})
-	if f := u.p.c.Watch.Made; f != nil {
-		f(u.Host, repository, tag, report)
-	}
+	image.Stored, image.Bytes, image.Reused = desc.Digest, report.Read, report.Reused
+	u.pulled(image, began)
 	return get(ctx, r.made, repository, desc.Digest)
 }
 

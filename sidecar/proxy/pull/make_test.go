@@ -109,7 +109,7 @@ func TestFiltersRunOnceForManyClients(t *testing.T) {
 	made := 0
 	w := newWorld(t, up, func(c *pull.Config) {
 		c.Rule = rule(t, excluding(t))
-		c.Watch.Made = func(string, string, string, pipeline.Report) {
+		c.Watch.Pulled = func(pull.Image) {
 			mu.Lock()
 			defer mu.Unlock()
 			made++

@@ -78,7 +78,7 @@ func (u *upstream) byDigest(ctx context.Context, repository string, d digest.Dig
 		got, err := u.describe(ctx, repository, d)
 		return got, err
 	}
-	got, err := u.exact(ctx, repository, ocispec.Descriptor{Digest: d}, nil)
+	got, err := u.exact(ctx, repository, ocispec.Descriptor{Digest: d}, nil, r)
 	if err != nil {
 		return found{}, err
 	}
@@ -113,8 +113,9 @@ func (u *upstream) describe(ctx context.Context, repository string, d digest.Dig
 }
 
 // exact are the very bytes of a manifest: from the mirror, downstream or upstream, in
-// that order. What had to be fetched is kept, under tags if there are any.
-func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.Descriptor, tags []string) (found, error) {
+// that order. What had to be fetched is kept, under tags if there are any, and told
+// unless somebody judges it first. A nil rule is that of a judge.
+func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.Descriptor, tags []string, r *rule) (found, error) {
 	key := "exact/" + repository + "@" + desc.Digest.String()
 	if desc, raw, ok := u.memo.get(key, u.p.c.Now()); ok {
 		u.looked("manifest", true)
@@ -135,12 +136,17 @@ func (u *upstream) exact(ctx context.Context, repository string, desc ocispec.De
 		if got, err := get(ctx, u.mirror, repository, desc.Digest); err == nil {
 			return got, nil
 		}
+		began := u.p.c.Now()
 		got, err := u.fetch(ctx, repository, registry.Ref{Digest: desc.Digest})
 		if err != nil {
 			return found{}, err
 		}
 		if got.below {
 			u.forwarded(repository, got)
+		}
+		tags := u.tagsOf(ctx, repository, got.desc.Digest, tags)
+		if r.passes(got.desc.MediaType) {
+			u.mirrored(repository, tags, got, began)
 		}
 		return got, u.keep(ctx, u.mirror, repository, got, tags)
 	})

@@ -82,8 +82,9 @@ type Watch struct {
 	Failed func(host, side string, err error)
 	// Warn is for what the operator should know; err has no secrets.
 	Warn func(host, message string, err error)
-	// Made is an image that the filters made of a tag.
-	Made func(host, repository, tag string, report pipeline.Report)
+	// Pulled is an image that came, or did not: one that nobody filters when its manifest is
+	// here, one that the filters made when it is whole, one that they refuse.
+	Pulled func(Image)
 }
 
 const defaultRuns = 4

@@ -34,12 +34,16 @@ func (u *upstream) byTag(ctx context.Context, repository, tag string, r *rule, b
 		return found{}, err
 	}
 	if r.made != nil {
-		return u.make(ctx, repository, tag, n.Desc, r)
+		got, err := u.make(ctx, repository, tag, n.Desc, r)
+		if err == nil {
+			u.point(ctx, repository, tag, got, r)
+		}
+		return got, err
 	}
 	if got.raw != nil || !bytes {
 		return found{desc: n.Desc, raw: got.raw}, nil
 	}
-	got, err = u.exact(ctx, repository, n.Desc, []string{tag})
+	got, err = u.exact(ctx, repository, n.Desc, []string{tag}, r)
 	if err == nil {
 		u.forward(repository, tag, got)
 	}
@@ -134,6 +138,7 @@ func (u *upstream) check(ctx context.Context, repository, tag string, old note, 
 	return shared(ctx, u, kind+repository+":"+tag, func(ctx context.Context) (checked, error) {
 		var got found
 		var err error
+		began := u.p.c.Now()
 		if whole {
 			got, err = u.fetch(ctx, repository, registry.Ref{Tag: tag})
 		} else {
@@ -154,6 +159,7 @@ func (u *upstream) check(ctx context.Context, repository, tag string, old note, 
 			if err := u.keep(ctx, u.mirror, repository, got, []string{tag}); err != nil {
 				return checked{}, err
 			}
+			u.mirrored(repository, []string{tag}, got, began)
 			u.memo.put("exact/"+repository+"@"+got.desc.Digest.String(), got.desc, got.raw, n.Checked)
 			u.looked("manifest", false)
 		}
@@ -183,6 +189,7 @@ func (u *upstream) note(ctx context.Context, repository, tag string) (note, bool
 	n, ok := decodeNote(raw)
 	if ok {
 		u.notes.Add(key, n)
+		u.named(repository, tag, n.Desc.Digest)
 	}
 	return n, ok, nil
 }
@@ -191,6 +198,7 @@ func (u *upstream) note(ctx context.Context, repository, tag string) (note, bool
 // there already.
 func (u *upstream) remember(ctx context.Context, repository, tag string, n note, same bool) {
 	u.notes.Add(repository+":"+tag, n)
+	u.named(repository, tag, n.Desc.Digest)
 	raw, err := n.encode()
 	if err == nil {
 		err = u.mirror.SetFact(ctx, repository, tagFact(tag), raw)

@@ -36,11 +36,13 @@ type upstream struct {
 	once    singleflight.Group // of questions that no blob is the answer to
 
 	rules *lru.Cache[string, *rule]
-	notes *lru.Cache[string, note]         // by REPOSITORY:TAG
-	sizes *lru.Cache[flightKey, told]      // of blobs that manifests told
-	gone  *lru.Cache[string, refusal]      // what the upstream does not have
-	memo  memo                             // manifests, for requests in a row
-	wants *lru.Cache[flightKey, *forwards] // images that are to go downstream once they are whole
+	notes *lru.Cache[string, note]          // by REPOSITORY:TAG
+	names *lru.Cache[flightKey, []string]   // tags that pointed at a manifest when they were looked at
+	tags  *lru.Cache[string, digest.Digest] // what tags of filtered images point at, by SPACE/REPOSITORY:TAG
+	sizes *lru.Cache[flightKey, told]       // of blobs that manifests told
+	gone  *lru.Cache[string, refusal]       // what the upstream does not have
+	memo  memo                              // manifests, for requests in a row
+	wants *lru.Cache[flightKey, *forwards]  // images that are to go downstream once they are whole
 	// shipped are the tags of images of filters that are downstream, or on their way.
 	shipped *lru.Cache[string, shipment]
 
@@ -70,6 +72,10 @@ func newUpstream(p *Pull, u Upstream) (*upstream, error) {
 	made.rules, err = lru.New[string, *rule](manyRules)
 	keep(err)
 	made.notes, err = lru.New[string, note](manySmall)
+	keep(err)
+	made.names, err = lru.New[flightKey, []string](manySmall)
+	keep(err)
+	made.tags, err = lru.New[string, digest.Digest](manySmall)
 	keep(err)
 	made.sizes, err = lru.New[flightKey, told](manySmall)
 	keep(err)
