@@ -26,6 +26,9 @@ type (
 // of is the generation of a request.
 func of(ctx context.Context) registry.Backend {
 	g, _ := ctx.Value(belongs{}).(*generation) // ServeHTTP has set it
+	if ctx.Value(itself{}) != nil {
+		return g.itself
+	}
 	return g.backend
 }
 

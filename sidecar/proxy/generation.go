@@ -33,6 +33,7 @@ type generation struct {
 	push     *push.Push        // nil: what is pushed goes straight into the store
 	pull     *pull.Pull
 	backend  registry.Backend // of names that can be pushed
+	itself   registry.Backend // for what the proxy asks itself: the store, and nobody else
 	mirrored map[string]*registry.Handler
 	handler  http.Handler
 	requests sync.WaitGroup

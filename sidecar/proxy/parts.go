@@ -64,6 +64,7 @@ func (f Fresh) or(o Fresh) pull.Times {
 func (g *generation) pushes(p *Proxy, keeper keep.Keeper) {
 	c := g.config
 	space := p.store.Space(pushSpace, store.SpaceOptions{})
+	g.itself = space.Backend()
 	if keeper == nil {
 		plain := true
 		for _, r := range g.rules.All() {

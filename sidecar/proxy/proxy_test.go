@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,6 +172,38 @@ func TestTheProxyAsksItself(t *testing.T) {
 	}
 	if err := p.Ask(t.Context(), l.visit); err == nil {
 		t.Error("a proxy that is closed answers itself")
+	}
+}
+
+// Whether other registries answer is no question of whether the proxy does: systemd
+// would else start it anew while they are away. They are not asked for it at all.
+func TestTheProxyAsksNobodyElseWhetherItAnswers(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(broken.Close)
+	other := proxy.Remote{Host: strings.TrimPrefix(broken.URL, "http://"), Insecure: true, Private: true}
+	for name, c := range map[string]proxy.Config{
+		"downstream":       {Downstream: other},
+		"default upstream": {Upstream: other.Host, Upstreams: []proxy.Upstream{{Remote: other}}},
+	} {
+		c.Store.Dir = t.TempDir()
+		p, err := proxy.New(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &visited{came: make(chan net.Conn), closed: make(chan struct{})}
+		served := make(chan error, 1)
+		go func() { served <- p.Serve(context.WithoutCancel(t.Context()), l) }()
+		if err := p.Ask(t.Context(), l.visit); err != nil || asked.Load() > 0 {
+			t.Errorf("%s: %v, and %d requests", name, err, asked.Load())
+		}
+		if err := errors.Join(l.Close(), <-served, p.Close()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

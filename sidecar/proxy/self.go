@@ -38,7 +38,8 @@ func isItself(r *http.Request) bool { return r.Context().Value(itself{}) != nil 
 const askedFor = "/v2/occystrap/itself/manifests/sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
 // Ask finds out whether requests are answered, by way of the listener, the HTTP server, the
-// handler and the store: it asks for /v2/ and for a manifest that is not there.
+// handler and the store: it asks for /v2/ and for a manifest that is not there. No other
+// registry is asked: that one of them fails is no reason to start the proxy anew.
 // Visit hands a connection to a listener that Serve serves, and says whether it
 // was taken.
 func (p *Proxy) Ask(ctx context.Context, visit func(context.Context, net.Conn) bool) error {
