@@ -22,6 +22,13 @@ import (
 type booted struct {
 	engine
 	name string
+	as   []string // options of "docker exec"; none are root's
+}
+
+// user is one of its users, whose manager systemd runs.
+func (b booted) user(number, home string) booted {
+	b.as = []string{"--user", number + ":" + number, "--workdir", home, "--env", "HOME=" + home, "--env", "XDG_RUNTIME_DIR=/run/user/" + number}
+	return b
 }
 
 // rights are what systemd needs in a container of its own. It is not a privileged
@@ -36,6 +43,10 @@ var rights = []string{
 	"--tmpfs", "/run", "--tmpfs", "/tmp", "--env", "container=docker",
 }
 
+// shared is what a container starts with. Elsewhere than in one, systemd itself has
+// its mounts shared; without that, LoadCredential= of a unit mounts what nobody sees.
+const shared = "mount --make-rshared / && exec /sbin/init"
+
 // boot starts a machine with our programs, units and these files in it, and waits
 // until it is up. It is gone when the test ends, and so is its image.
 func boot(t testing.TB, files ...pipelinetest.File) booted {
@@ -45,7 +56,7 @@ func boot(t testing.TB, files ...pipelinetest.File) booted {
 	b := booted{engine: engines[1], name: "occystrap-boot-" + strings.ToLower(rand.Text())}
 	image := b.image(t)
 	b.docker(t, "import", tree, image)
-	b.docker(t, slices.Concat([]string{"create", "--name", b.name}, rights, []string{image, "/sbin/init"})...)
+	b.docker(t, slices.Concat([]string{"create", "--name", b.name}, rights, []string{image, "/bin/sh", "-c", shared})...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := b.try(t, "journalctl", "--no-pager", "--lines", "60", "--identifier", "systemd", "--identifier", "occystrapd")
@@ -67,11 +78,11 @@ func boot(t testing.TB, files ...pipelinetest.File) booted {
 	return b
 }
 
-// try runs a command in it as root, and returns what it prints.
+// try runs a command in it, and returns what it prints.
 func (b booted) try(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), pipelinetest.Env(t, "OCCYSTRAP_TEST_DOCKER"),
-		append([]string{"-H", pipelinetest.Env(t, b.key), "exec", b.name}, args...)...)
+		slices.Concat([]string{"-H", pipelinetest.Env(t, b.key), "exec"}, b.as, []string{b.name}, args)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -79,7 +90,7 @@ func (b booted) try(t testing.TB, args ...string) (string, error) {
 // does runs one that has to succeed.
 func (b booted) does(t testing.TB, args ...string) string {
 	t.Helper()
-	return b.docker(t, append([]string{"exec", b.name}, args...)...)
+	return b.docker(t, slices.Concat([]string{"exec"}, b.as, []string{b.name}, args)...)
 }
 
 // refuses runs one that has to fail and say why.
@@ -116,15 +127,19 @@ func (b booted) is(t testing.TB, unit string, want ...string) {
 func unitFiles(t testing.TB) []pipelinetest.File {
 	t.Helper()
 	dir := open(t)
-	const units = "usr/local/lib/systemd/system/"
-	files := []pipelinetest.File{{Name: "usr/local/"}, {Name: "usr/local/bin/"}, {Name: "usr/local/lib/"}, {Name: "usr/local/lib/systemd/"}, {Name: units}}
+	const units = "usr/local/lib/systemd/"
+	files := []pipelinetest.File{
+		{Name: "usr/local/"}, {Name: "usr/local/bin/"}, {Name: "usr/local/lib/"}, {Name: units}, {Name: units + "system/"}, {Name: units + "user/"},
+	}
 	for _, name := range []string{"occystrap", "occystrapd"} {
 		files = append(files, pipelinetest.File{Name: "usr/local/bin/" + name, Body: text(t, installed(t, dir, name)), Mode: 0o755})
 	}
-	found, err := filepath.Glob("../systemd/*.*")
-	must(t, err)
-	for _, path := range found {
-		files = append(files, pipelinetest.File{Name: units + filepath.Base(path), Body: text(t, path)})
+	for folder, pattern := range map[string]string{"system/": "../systemd/*.*", "user/": "../systemd/user/*.*"} {
+		found, err := filepath.Glob(pattern)
+		must(t, err)
+		for _, path := range found {
+			files = append(files, pipelinetest.File{Name: units + folder + filepath.Base(path), Body: text(t, path)})
+		}
 	}
 	return files
 }

@@ -5,14 +5,15 @@
 # does both, and takes minutes where this takes seconds).
 
 BOOT_TREE=$CACHE/systemd-tree.tar
-# procps: ExecReload= of units calls its kill.
-BOOT_PACKAGES=(systemd systemd-sysv dbus procps base-files bash dash coreutils grep sed)
+# procps: ExecReload= of units calls its kill. libpam-systemd: the manager of a user
+# gets its XDG_RUNTIME_DIR from it.
+BOOT_PACKAGES=(systemd systemd-sysv libpam-systemd dbus procps base-files bash dash coreutils grep sed)
 
 part_boot() {
   local stamp
   needs DOCKER29
   # The version of the scheme, for when making it changes.
-  stamp="1 ${BOOT_PACKAGES[*]}"
+  stamp="2 ${BOOT_PACKAGES[*]}"
   state 'already there'
   if [[ ! -f $BOOT_TREE || ! -f $STAMPS/boot || $(<"$STAMPS/boot") != "$stamp" ]]; then
     state made
@@ -55,13 +56,23 @@ boot_tree() {
 
 # boot_settings FOLDER writes what the maintainer scripts would have: the users
 # that sysusers does not make at the boot. docker is the group that reaches the
-# sidecar. With a machine's number this is no first boot, which asks questions.
+# sidecar; user is one that has a manager of his own. With a machine's number this is
+# no first boot, which asks questions.
 boot_settings() {
   local etc=$1/etc
   [[ -e $1/sbin/init ]] || [[ -L $1/sbin/init ]] || return
   printf '%s\n' root:x:0:0:root:/root:/bin/sh \
     messagebus:x:100:100::/nonexistent:/usr/sbin/nologin \
+    user:x:1000:1000::/home/user:/bin/sh \
     nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin >"$etc/passwd" || return
-  printf '%s\n' root:x:0: messagebus:x:100: docker:x:101: nogroup:x:65534: >"$etc/group" || return
+  printf '%s\n' root:x:0: messagebus:x:100: docker:x:101: user:x:1000: nogroup:x:65534: >"$etc/group" || return
+  boot_pam "$etc/pam.d" || return
   tr -d - </proc/sys/kernel/random/uuid >"$etc/machine-id" || return
+}
+
+# boot_pam FOLDER writes who gets in: a user's manager, as in Debian without what asks
+# for a terminal or, as pam_loginuid, fails in a container; and nobody else.
+boot_pam() {
+  printf '%s\n' 'account required pam_permit.so' 'session required pam_systemd.so' >"$1/systemd-user" || return
+  printf '%s required pam_deny.so\n' auth account password session >"$1/other" || return
 }
