@@ -175,32 +175,14 @@ func (b *Inbox) add(id string, f *spool.File, d digest.Digest) error {
 	f.End(nil)
 	b.blobs[d] = f
 	b.size += f.Size()
-	if looksLikeJSON(f) {
+	head := make([]byte, min(f.Size(), headSize))
+	if n, _ := f.ReadAt(head, 0); IsDocument(head[:n]) {
 		return nil
 	}
 	b.announce(pipeline.Layer{Blob: ocispec.Descriptor{Digest: d, Size: f.Size()}, Open: func(ctx context.Context) (io.ReadCloser, error) {
 		return b.content().Open(ctx, ocispec.Descriptor{Digest: d, Size: f.Size()})
 	}})
 	return nil
-}
-
-// looksLikeJSON tells a config, or another document, from a layer. What it gets
-// wrong the manifests put right.
-func looksLikeJSON(f *spool.File) bool {
-	head := make([]byte, 1)
-	for at := int64(0); at < f.Size(); at++ {
-		if n, _ := f.ReadAt(head, at); n == 0 {
-			return false
-		}
-		switch head[0] {
-		case ' ', '\t', '\r', '\n':
-		case '{', '[':
-			return true
-		default:
-			return false
-		}
-	}
-	return true // nothing but space
 }
 
 // Manifests are those that have come, in their order: the last is what the push

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +65,6 @@ func (r *Repository) Tags(ctx context.Context, last string, n int) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	what := "tags of " + c.ref.Origin()
 	next := c.url("tags/list")
 	next.RawQuery = url.Values{"n": {strconv.Itoa(n)}, "last": {last}}.Encode()
 	if last == "" {
@@ -74,24 +72,16 @@ func (r *Repository) Tags(ctx context.Context, last string, n int) ([]string, er
 	}
 	var tags []string
 	for range maxPages {
-		raw, header, err := c.get(ctx, "", what, pipeline.Limits{}, call{url: next})
+		page, after, err := c.tagPage(ctx, pipeline.Limits{}, next)
 		if err != nil {
-			return nil, c.explain(err, what)
+			return nil, err
 		}
-		var page struct {
-			Tags []string `json:"tags"`
-		}
-		if err := json.Unmarshal(raw, &page); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		for _, tag := range page.Tags {
+		for _, tag := range page {
 			if tag > last && tagPattern.MatchString(tag) {
 				tags = append(tags, tag)
 			}
 		}
-		if next, err = c.nextPage(c.adjust(next), header); err != nil {
-			return nil, err
-		}
+		next = after
 		if next == nil || len(tags) >= n {
 			break
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/url"
 
 	"github.com/opencontainers/go-digest"
 
@@ -66,24 +67,35 @@ func (c *client) tags(ctx context.Context, limits pipeline.Limits) (tags []strin
 	what := "tags of " + c.ref.Origin()
 	next := c.url("tags/list")
 	for range maxPages {
-		raw, header, err := c.get(ctx, "", what, limits, call{url: next})
+		page, after, err := c.tagPage(ctx, limits, next)
 		if err != nil {
-			return nil, c.explain(err, what)
+			return nil, err
 		}
-		var page struct {
-			Tags []string `json:"tags"`
-		}
-		if err := json.Unmarshal(raw, &page); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		if tags = append(tags, page.Tags...); len(tags) > maxTags {
+		if tags = append(tags, page...); len(tags) > maxTags {
 			return nil, fmt.Errorf("%s: more than %d: %w", what, maxTags, pipeline.ErrLimit)
 		}
-		if next, err = c.nextPage(c.adjust(next), header); next == nil { // HTTPS may have turned out to be HTTP
-			return tags, err
+		if next = after; next == nil {
+			return tags, nil
 		}
 	}
 	return nil, fmt.Errorf("%s: more than %d pages: %w", what, maxPages, pipeline.ErrLimit)
+}
+
+// tagPage reads a page of the list of tags, and where the next one is; nil: nowhere.
+func (c *client) tagPage(ctx context.Context, limits pipeline.Limits, at *url.URL) ([]string, *url.URL, error) {
+	what := "tags of " + c.ref.Origin()
+	raw, header, err := c.get(ctx, "", what, limits, call{url: at})
+	if err != nil {
+		return nil, nil, c.explain(err, what)
+	}
+	var page struct {
+		Tags []string `json:"tags"`
+	}
+	if err := json.Unmarshal(raw, &page); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", what, err)
+	}
+	next, err := c.nextPage(c.adjust(at), header) // HTTPS may have turned out to be HTTP
+	return page.Tags, next, err
 }
 
 // A version is one tag of a repository, unless its image was seen before.
