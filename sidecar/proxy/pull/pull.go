@@ -101,7 +101,7 @@ type Pull struct {
 
 	mu     sync.Mutex
 	jobs   sync.WaitGroup // what goes on when a client has its answer
-	flying sync.WaitGroup // flights
+	flying sync.WaitGroup // flights, and what is done once for many clients
 	closed bool
 	ended  bool
 }
@@ -177,7 +177,8 @@ func (p *Pull) background(job func(ctx context.Context)) bool {
 	return true
 }
 
-// fly begins a flight, for as long as the Pull lives; done ends it.
+// fly begins a flight, or what else outlives its client, for as long as the Pull lives;
+// done ends it.
 func (p *Pull) fly() (done func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

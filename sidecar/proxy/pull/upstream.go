@@ -106,9 +106,14 @@ func (u *upstream) fullName(repository, tag string) string {
 }
 
 // shared does something once for all who ask for it meanwhile. It goes on when who
-// asked first has gone.
+// asked first has gone, until the Pull is closed.
 func shared[T any](ctx context.Context, u *upstream, key string, do func(ctx context.Context) (T, error)) (T, error) {
 	ch := u.once.DoChan(key, func() (v any, err error) {
+		done, ok := u.p.fly()
+		if !ok {
+			return nil, errClosed
+		}
+		defer done()
 		defer recovered(&err)
 		return do(u.p.ctx)
 	})
