@@ -36,7 +36,7 @@ func (o *options) installOutput(flags *pflag.FlagSet) {
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "Show warnings and errors only")
 	flags.Var(&o.progress, "progress", "How to show progress: auto, bars, lines, json or none")
 	o.output = choice{value: outputText, allowed: []string{outputText, outputJSON}}
-	flags.VarP(&o.output, "output-format", "O", "How info, check, diff, plan and cache ls print: text or json")
+	flags.VarP(&o.output, "output-format", "O", "How info, check, diff, plan, cache ls, store ls and proxy status print: text or json")
 }
 
 func (o *options) installChoice(flags *pflag.FlagSet) {

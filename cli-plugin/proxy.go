@@ -13,6 +13,7 @@ import (
 	"github.com/occystrap/occystrap/pipeline/credential"
 	side "github.com/occystrap/occystrap/sidecar"
 	"github.com/occystrap/occystrap/sidecar/proxy"
+	"github.com/occystrap/occystrap/sidecar/proxy/access"
 	"github.com/occystrap/occystrap/sidecar/proxy/rules"
 )
 
@@ -99,11 +100,19 @@ func (p *program) proxy(ctx context.Context, cmd *cobra.Command, o proxyOptions)
 			return err
 		}
 	}
-	return side.ServeProxy(ctx, side.ProxyRun{
+	return inTerminal(side.ServeProxy(ctx, side.ProxyRun{
 		Config: c, Listen: o.listen, Log: c.Log,
 		Started: notes.started(c),
 		Ended:   notes.ended,
-	})
+	}))
+}
+
+// inTerminal says where what a terminal's proxy does not do is done.
+func inTerminal(err error) error {
+	if errors.Is(err, access.ErrOpen) {
+		return fmt.Errorf("%w; in a terminal the proxy is for this machine: occystrapd proxy serves others, with TLS and logins", err)
+	}
+	return err
 }
 
 // proxyConfig is the command line as the proxy takes it.

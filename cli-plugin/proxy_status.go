@@ -120,6 +120,9 @@ func (p *program) askStatus(ctx context.Context, at *url.URL, secretFile string)
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("what answers at %s is no proxy of occystrap's; name its address with --address", at.Host)
 	}
+	if answer.StatusCode == http.StatusBadRequest && at.Scheme == "http" && strings.Contains(string(raw), "HTTPS server") { // net/http says so
+		return nil, fmt.Errorf("the proxy at %s speaks TLS; ask it with --address https://%[1]s", at.Host)
+	}
 	return nil, fmt.Errorf("the proxy at %s answers %s", at.Host, answer.Status)
 }
 
@@ -179,6 +182,14 @@ func unanswered(host string, err error) error {
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("no proxy listens at %s; start one with \"occystrap proxy\" or its units, or name its address with --address", host)
+	}
+	var authority x509.UnknownAuthorityError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &authority):
+		return fmt.Errorf("the proxy at %s has a certificate of an authority that is not trusted here; name the authority with --ca FILE", host)
+	case errors.As(err, &plain), strings.Contains(err.Error(), "HTTP response to HTTPS client"): // an error of net/http without a type
+		return fmt.Errorf("the proxy at %s speaks no TLS; ask it with --address http://%[1]s", host)
 	}
 	return fmt.Errorf("the proxy at %s does not answer: %w", host, err)
 }

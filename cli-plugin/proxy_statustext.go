@@ -27,7 +27,7 @@ func writeStatus(w io.Writer, host string, s meter.Status) error {
 		row("Not ready", "%s", s.NotReady)
 	}
 	row("Requests", "%d in all, %d failed; %d now, %d waiting", s.Requests, s.Failed, s.InFlight, s.Queue)
-	row("Images", "%d pushed, %d not; %d pulled, %d not", s.Images.Pushed, s.Images.PushFailed, s.Images.Pulled, s.Images.PullFailed)
+	row("Images", "%d pushed, %d failed; %d pulled, %d failed", s.Images.Pushed, s.Images.PushFailed, s.Images.Pulled, s.Images.PullFailed)
 	rate := "nothing was pulled yet"
 	if s.HitRate >= 0 {
 		rate = fmt.Sprintf("%.1f %% hits; %s did not have to move", s.HitRate*100, human(s.Saved))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/sidecar/proxy"
@@ -31,11 +32,12 @@ func (p *program) proxyNotes() *proxyNotes {
 	return n
 }
 
-// log is a line for each image and for what goes wrong.
+// log is a line for each image and for what goes wrong, with the time, which no journal
+// adds here.
 func (n *proxyNotes) log() *slog.Logger {
 	return slog.New(slog.NewTextHandler(n.err, &slog.HandlerOptions{Level: n.level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
-			return slog.Attr{}
+			a.Value = slog.StringValue(a.Value.Time().Format(time.TimeOnly))
 		}
 		return a
 	}}))
@@ -49,12 +51,19 @@ func (n *proxyNotes) started(c proxy.Config) func([]net.Addr) {
 		}
 		here := at[0].String()
 		var b strings.Builder
-		fmt.Fprintf(&b, "Listening at %s; Ctrl-C ends it.\n", here)
+		var all []string
+		for _, a := range at {
+			all = append(all, a.String())
+		}
+		fmt.Fprintf(&b, "Listening at %s; Ctrl-C ends it.\n", strings.Join(all, " and "))
 		switch {
 		case c.Downstream.Host != "":
 			fmt.Fprintf(&b, "What is pushed goes to %s.\n", pipeline.OneLine(strings.TrimSuffix(c.Downstream.Host+"/"+c.Downstream.Prefix, "/")))
 		default:
 			fmt.Fprintf(&b, "Images are kept in %s.\n", pipeline.OneLine(c.Store.Dir))
+		}
+		if c.Upstream != "" {
+			fmt.Fprintf(&b, "What nobody has pushed comes from %s.\n", pipeline.OneLine(c.Upstream))
 		}
 		fmt.Fprintf(&b, "\n  docker tag app:1 %[1]s/app:1\n  docker push %[1]s/app:1\n", here)
 		if c.Upstream != "" {

@@ -157,7 +157,7 @@ func optionText(flag *pflag.Flag, value any) (values []string, takes string) {
 			return []string{strconv.FormatBool(v)}, ""
 		}
 	case int64:
-		if t := flag.Value.Type(); t != "bool" && t != "string" && t != "platform" {
+		if t := flag.Value.Type(); t != "bool" && t != "string" && t != "platform" && t != stringArray {
 			return []string{strconv.FormatInt(v, 10)}, ""
 		}
 	case string:
@@ -165,7 +165,7 @@ func optionText(flag *pflag.Flag, value any) (values []string, takes string) {
 			return []string{v}, ""
 		}
 	case []any:
-		if _, many := flag.Value.(*platformList); many && len(v) > 0 {
+		if takesMany(flag) && len(v) > 0 {
 			for _, item := range v {
 				s, is := item.(string)
 				if !is {
@@ -179,6 +179,15 @@ func optionText(flag *pflag.Flag, value any) (values []string, takes string) {
 	return nil, takenBy(flag)
 }
 
+// stringArray is what pflag calls an option of texts that may be given several times.
+const stringArray = "stringArray"
+
+// takesMany says whether an option may be given several times.
+func takesMany(flag *pflag.Flag) bool {
+	_, platforms := flag.Value.(*platformList)
+	return platforms || flag.Value.Type() == stringArray
+}
+
 // takenBy says what an option takes.
 func takenBy(flag *pflag.Flag) string {
 	switch v := flag.Value.(type) {
@@ -188,6 +197,8 @@ func takenBy(flag *pflag.Flag) string {
 		return "text, or an array of it"
 	}
 	switch flag.Value.Type() {
+	case stringArray:
+		return "text, or an array of it"
 	case "bool":
 		return "true or false"
 	case "int":

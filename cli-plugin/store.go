@@ -106,26 +106,40 @@ func (p *program) storePruneCommand(o *storeOptions) *cobra.Command {
 		Use:   "prune [OPTIONS]",
 		Short: "Remove images of the store, the longest unused first",
 		Long: `Remove images of the store, the longest unused first, until it is small enough, or
-all. What is pinned, or is pushed or pulled just now, stays. What no image needs any
-more goes with them.`,
+all. What is pinned, or was pushed or pulled in the last two minutes, stays. What no
+image needs any more goes with them.`,
 		Example: `  occystrap store prune --max-size 10g
   occystrap store prune --all`,
 		Args: takes(),
 		RunE: onStore(o, func(ctx context.Context, cmd *cobra.Command, a store.Admin, _ []string) error {
 			if all == (most > 0) {
-				return usage(cmd, "Say what to remove: --all, or --max-size BYTES")
+				return usage(cmd, "Say what to remove, by one of --all and --max-size BYTES")
 			}
 			c, err := a.Prune(ctx, int64(most))
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(p.docker.Out(), "Removed %s and %s; %s are free again.\n",
-				counted(c.Images, "image", "images"), counted(c.Uploads, "upload", "uploads"), human(c.Bytes))
-			return err
+			return p.pruned(ctx, a, c, int64(most))
 		}),
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "Remove all that is not pinned or in use")
 	cmd.Flags().Var(&most, "max-size", "Remove the longest unused until the store has no more than these bytes, as 10g")
 	return cmd
+}
+
+// pruned says what was removed and, where that is not enough, why more was not. Most are the
+// bytes that were to be left.
+func (p *program) pruned(ctx context.Context, a store.Admin, c store.Collected, most int64) error {
+	_, err := fmt.Fprintf(p.docker.Out(), "Removed %s and %s; %s are free again.\n",
+		counted(c.Images, "image", "images"), counted(c.Uploads, "upload", "uploads"), human(c.Bytes))
+	if err != nil {
+		return err
+	}
+	u, err := a.Usage(ctx)
+	if err == nil && u.Images > 0 && u.Bytes > most {
+		_, err = fmt.Fprintf(p.docker.Out(), "%s with %s stay: pinned, or pushed or pulled in the last %s.\n",
+			counted(u.Images, "image", "images"), human(u.Bytes), duration(store.Grace))
+	}
+	return err
 }

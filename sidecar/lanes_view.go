@@ -55,13 +55,13 @@ func (p *program) view(s viewSettings, server *lanes.Server, ls []net.Listener) 
 	if len(ls) == 0 {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	cfg := access.Config{Hosts: s.Hosts, Users: s.Users, Tokens: s.Tokens, Log: p.log}
+	cfg := access.Config{Table: "lanes.view", Hosts: s.Hosts, Users: s.Users, Tokens: s.Tokens, Log: p.log}
 	for _, l := range ls {
 		cfg.Listen = append(cfg.Listen, l.Addr())
 	}
 	guard, err := access.New(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("[lanes.view]: %w", err)
+		return nil, fmt.Errorf("the view: %w", err)
 	}
 	var libraries []view.Library
 	for _, l := range server.Libraries() {

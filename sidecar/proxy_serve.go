@@ -140,7 +140,9 @@ func (r ProxyRun) serve(ctx context.Context, p *proxy.Proxy, ls []net.Listener) 
 	var doors []*Door
 	var at []net.Addr
 	for _, l := range ls {
-		r.Log.Info("listening", "at", l.Addr().String())
+		if r.Started == nil {
+			r.Log.Info("listening", "at", l.Addr().String())
+		}
 		at = append(at, l.Addr())
 		doors = append(doors, gate.Door(l))
 	}

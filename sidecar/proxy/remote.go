@@ -62,8 +62,10 @@ func ParseRemote(s string, keys credential.Keychain) (Remote, error) {
 	if !has {
 		rest = s
 	}
-	if strings.Contains(rest, "://") || strings.Contains(login, "://") {
-		return r, errors.New("leave out https:// or http://, as in ghcr.io/myorg; HTTP is asked for by insecure")
+	for _, part := range []string{rest, login} {
+		if scheme, _, is := strings.Cut(part, "://"); is {
+			return r, leaveOut(scheme)
+		}
 	}
 	host, prefix, _ := strings.Cut(rest, "/")
 	// The reference's grammar is that of the place, too.
@@ -72,7 +74,7 @@ func ParseRemote(s string, keys credential.Keychain) (Remote, error) {
 		ref, err = remote.ParseReference(host, "x/x")
 	}
 	if err != nil {
-		return r, fmt.Errorf("%q is not HOST or HOST/PREFIX, as ghcr.io/myorg", rest)
+		return r, fmt.Errorf("%q is not HOST or HOST/PREFIX in lower case, as ghcr.io/myorg", rest)
 	}
 	r.Host, r.Prefix = ref.Host, strings.Trim(prefix, "/")
 	if has {
@@ -83,6 +85,18 @@ func ParseRemote(s string, keys credential.Keychain) (Remote, error) {
 		r.Keys = credential.Chain(credential.Only(credential.Static(user, credential.Secret(token)), r.Host), keys)
 	}
 	return r, nil
+}
+
+// leaveOut is the error for a registry with a scheme before it. What is no scheme may be a
+// login.
+func leaveOut(scheme string) error {
+	switch scheme {
+	case "http":
+		return errors.New("leave out http://, as in ghcr.io/myorg; HTTP is asked for by insecure")
+	case "https", "registry", "docker", "oci":
+		return fmt.Errorf("leave out %s://, as in ghcr.io/myorg", scheme)
+	}
+	return errors.New("leave out what is before ://, as in ghcr.io/myorg")
 }
 
 // cutLast cuts at the last separator: tokens may have one.

@@ -18,7 +18,7 @@ import (
 // what it gets.
 func Connect(ctx context.Context, dir string) (Admin, error) {
 	if _, err := os.Stat(filepath.Join(dir, durableName)); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no store in %s: %w; name its directory with --store", dir, pipeline.ErrNotFound)
+		return nil, &toldError{fmt.Sprintf("there is no store in %s; name its folder with --store", dir), pipeline.ErrNotFound}
 	} else if err != nil {
 		return nil, fmt.Errorf("connect to the store: %w", err)
 	}
@@ -76,9 +76,9 @@ func (c *client) ask(ctx context.Context, r request, report func(Fault)) (reply,
 		case err != nil:
 			return got, fmt.Errorf("the process that has the store open went away: %w", err)
 		case got.NotFound:
-			return got, &remoteError{got.Error, pipeline.ErrNotFound}
+			return got, &toldError{got.Error, pipeline.ErrNotFound}
 		case got.Error != "":
-			return got, &remoteError{got.Error, nil}
+			return got, &toldError{got.Error, nil}
 		case got.Fault == nil:
 			return got, nil
 		case report != nil:
@@ -87,14 +87,14 @@ func (c *client) ask(ctx context.Context, r request, report func(Fault)) (reply,
 	}
 }
 
-// remoteError is an error of the other process, in its words.
-type remoteError struct {
+// toldError is an error in words of its own: those of the other process, say.
+type toldError struct {
 	text string
 	is   error
 }
 
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error { return e.is }
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.is }
 
 // List returns all images.
 func (c *client) List(ctx context.Context) ([]Item, error) {

@@ -7,6 +7,3 @@ func (s *Store) SetSteady(now func() time.Time) { s.uses.setNow(now) }
 
 // Snapshot saves cache.db at once.
 func (s *Store) Snapshot() error { return s.snapshot() }
-
-// Grace is for how long what was used counts as in use.
-const Grace = grace

@@ -170,7 +170,7 @@ func (s *Store) pin(ctx context.Context, name string, on bool) (string, error) {
 		}
 		if !on {
 			if b.Get(key) == nil {
-				return fmt.Errorf("%s is not pinned: %w", t.full, pipeline.ErrNotFound)
+				return &toldError{t.full + " is not pinned", pipeline.ErrNotFound}
 			}
 			return b.Delete(key)
 		}

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// grace is for how long what was read, stated or mounted counts as in use: a client
+	// Grace is for how long what was read, stated or mounted counts as in use: a client
 	// asks for one part of an image after the other.
-	grace = 2 * time.Minute
+	Grace = 2 * time.Minute
 	// maxTouched bounds the memory of uses; beyond it, those that are over go first.
 	maxTouched = 1 << 16
 )
@@ -73,7 +73,7 @@ func (s *uses) trim() {
 		return
 	}
 	for u, t := range s.m {
-		if t.readers == 0 && (t.flushed || s.now().Sub(t.steady) > grace) {
+		if t.readers == 0 && (t.flushed || s.now().Sub(t.steady) > Grace) {
 			delete(s.m, u)
 		}
 	}
@@ -109,7 +109,7 @@ func (s *uses) has(u use) bool {
 }
 
 // inUse is called with the lock held.
-func (s *uses) inUse(t *touch) bool { return t.readers > 0 || s.now().Sub(t.steady) <= grace }
+func (s *uses) inUse(t *touch) bool { return t.readers > 0 || s.now().Sub(t.steady) <= Grace }
 
 // fresh are the uses that were not written down yet, and when they were. What is over
 // is forgotten.
@@ -120,7 +120,7 @@ func (s *uses) fresh() map[use]time.Time {
 	for u, t := range s.m {
 		if !t.flushed {
 			m[u], t.flushed = t.at, true
-		} else if t.readers == 0 && s.now().Sub(t.steady) > grace {
+		} else if t.readers == 0 && s.now().Sub(t.steady) > Grace {
 			delete(s.m, u)
 		}
 	}

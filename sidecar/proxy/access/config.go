@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 // A Config says who may use the proxy. The zero value serves everybody on
 // loopback.
 type Config struct {
+	// Table is what the settings of the registry are below, for messages: "" is "proxy".
+	Table string
 	// Listen are the addresses that the proxy listens at.
 	Listen []net.Addr
 	// Hosts are names or addresses, without port, by which clients may call the proxy
@@ -75,12 +78,27 @@ func New(c Config) (*Guard, error) {
 		return nil, err
 	}
 	if i := slices.IndexFunc(c.Listen, beyond); i >= 0 && c.Users == "" && c.Tokens == "" {
-		return nil, fmt.Errorf("listening at %s lets other machines in, and nobody has to log in; give a file of users or tokens ([proxy.access]), or listen at 127.0.0.1", c.Listen[i])
+		return nil, &openError{c.Listen[i], c.files()}
 	}
 	return g, errors.Join(
 		open(&g.users, c, c.Users, parseUsers), open(&g.tokens, c, c.Tokens, parseTokens), open(&g.secret, c, c.Secret, parseSecret),
 	)
 }
+
+// ErrOpen is the error of who listens for other machines and has nobody log in.
+var ErrOpen = errors.New("other machines are let in, and nobody has to log in")
+
+// An openError is ErrOpen with the remedy.
+type openError struct {
+	at    net.Addr
+	files string // the table of the settings that names those who log in
+}
+
+func (e *openError) Error() string {
+	return fmt.Sprintf("listening at %s lets other machines in, and nobody has to log in; give a file of users or tokens (%s), or listen at 127.0.0.1", e.at, e.files)
+}
+
+func (e *openError) Is(err error) bool { return err == ErrOpen }
 
 // beyond says whether others than this machine reach an address. A socket in the file
 // system has a mode, which says who does.
@@ -105,11 +123,21 @@ func (g *Guard) addHosts() error {
 	for _, name := range g.c.Hosts {
 		h, ok := hostOf(name)
 		if !ok || strings.HasSuffix(name, ":") {
-			return fmt.Errorf("hosts has %q; it takes names or addresses, like proxy.example", name)
+			return fmt.Errorf("hosts of %s has %q; it takes names or addresses, like proxy.example", g.c.table(), name)
 		}
 		g.hosts[h] = true
 	}
 	return nil
+}
+
+// table is where Hosts is in the settings, and files where Users and Tokens are.
+func (c Config) table() string { return "[" + cmp.Or(c.Table, "proxy") + "]" }
+
+func (c Config) files() string {
+	if c.Table == "" {
+		return "[proxy.access]"
+	}
+	return c.table()
 }
 
 // closed says whether nobody is served without a login.

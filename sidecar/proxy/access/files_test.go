@@ -64,7 +64,7 @@ func TestMistakesInFilesAreTold(t *testing.T) {
 		"of another line":          {Tokens: file(t, "a:"+theToken+"\nb:"+theToken)},
 		"at least 16":              {Secret: file(t, "short")},
 		"one line":                 {Secret: file(t, theSecret+"\n"+theSecret)},
-		"hosts has":                {Hosts: []string{"https://proxy.example"}},
+		"hosts of [proxy] has":     {Hosts: []string{"https://proxy.example"}},
 	} {
 		_, err := access.New(c)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -64,10 +64,10 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, i *Identity) *reg
 	case !g.listed(r.Host, addrOf(here)):
 		return &registry.Error{
 			Code: codeRefused, Status: http.StatusMisdirectedRequest,
-			Message: "the proxy does not go by this name; call it by its address, or list the name in hosts of [proxy]",
+			Message: "this registry does not go by this name; call it by its address, or list the name in hosts of " + g.c.table(),
 		}
 	case foreign(r.Header):
-		return &registry.Error{Code: codeRefused, Message: "the proxy does not talk to pages in browsers"}
+		return &registry.Error{Code: codeRefused, Message: "this registry does not talk to pages in browsers"}
 	}
 	if e := g.checkOwner(r, i); e != nil {
 		return e

@@ -43,7 +43,7 @@ func open[T any](at **watched[T], c Config, name string, parse func([]byte) (T, 
 	if name == "" {
 		return nil
 	}
-	failed := func(err error) { c.Log.Error("a file of [proxy.access] stays as it was", "error", err) }
+	failed := func(err error) { c.Log.Error("a file of "+c.files()+" stays as it was", "error", err) }
 	*at, err = watch(c.Now, failed, func(raw [][]byte) (T, error) {
 		v, err := parse(raw[0])
 		if err != nil {
