@@ -27,8 +27,8 @@ func (sp *Space) Fact(ctx context.Context, repository, key string) (value []byte
 }
 
 // SetFact leaves a note about a repository: how fresh a tag is, or a verdict. It lasts
-// while the repository has anything, or for Options.Pending; a power failure may lose it.
-// nil removes it.
+// while the repository has anything, or for Options.Pending, unless that has 10,000 younger
+// ones; a power failure may lose it. nil removes it.
 func (sp *Space) SetFact(ctx context.Context, repository, key string, value []byte) error {
 	if key == "" || len(key)+len(value) > maxFact {
 		return fmt.Errorf("a fact has a key, and at most %d bytes", maxFact)

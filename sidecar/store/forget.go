@@ -1,9 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/metadata"
@@ -72,7 +75,7 @@ func (s *Store) forgetPlaces(ctx context.Context) error {
 		if all == nil {
 			return nil
 		}
-		var gone [][]byte
+		var gone, left [][]byte
 		if err := all.ForEachBucket(func(ns []byte) error {
 			young := false
 			if err := each(tx, string(ns), bucketFacts, func(_, v []byte) error {
@@ -83,6 +86,8 @@ func (s *Store) forgetPlaces(ctx context.Context) error {
 			}
 			if !known[string(ns)] && !young {
 				gone = append(gone, ns)
+			} else {
+				left = append(left, ns)
 			}
 			return nil
 		}); err != nil {
@@ -93,8 +98,43 @@ func (s *Store) forgetPlaces(ctx context.Context) error {
 				return err
 			}
 		}
+		for _, ns := range left {
+			if err := errors.Join(s.trim(tx, string(ns), bucketFacts), s.trim(tx, string(ns), bucketUsed)); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
+}
+
+// maxNotes is how many facts a repository has, and how many of its manifests are known by
+// when they were used: those of a build that pushes for years would grow without bound.
+const maxNotes = 10_000
+
+// trim removes the oldest notes of a bucket of cache.db that has too many.
+func (s *Store) trim(tx *bbolt.Tx, ns string, bucket []byte) error {
+	b := ours(tx, ns, bucket)
+	if b == nil {
+		return nil
+	}
+	type note struct {
+		key []byte
+		at  time.Time
+	}
+	var notes []note
+	if err := b.ForEach(func(k, v []byte) error {
+		notes = append(notes, note{k, unstamp(v)})
+		return nil
+	}); err != nil || len(notes) <= s.maxNotes {
+		return err
+	}
+	slices.SortFunc(notes, func(a, b note) int { return a.at.Compare(b.at) })
+	for _, n := range notes[:len(notes)-s.maxNotes] {
+		if err := b.Delete(bytes.Clone(n.key)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetEmpty removes the empty namespaces of a database, and notes the others.

@@ -52,6 +52,7 @@ type Store struct {
 	uploads        *uploads
 	manifests      *manifestCache
 	uses           *uses
+	maxNotes       int // of a repository
 
 	mu     sync.Mutex
 	spaces map[string]*Space
@@ -100,7 +101,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("open the store: %w", err)
 		}
 	}
-	s := &Store{dir: dir, o: o, spaces: map[string]*Space{}, manifests: newManifestCache(), uses: newUses(), snapped: -1}
+	s := &Store{dir: dir, o: o, spaces: map[string]*Space{}, manifests: newManifestCache(), uses: newUses(), maxNotes: maxNotes, snapped: -1}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.closeAll(ctx))
 	}
