@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -31,14 +32,14 @@ const lookUpTime = 30 * time.Second
 // do not name is none: who needs it is told when it is refused.
 func (cs *clients) make(ctx context.Context, c Config, m *meter.Meter) (err error) {
 	if c.Downstream.Host != "" {
-		login := c.Downstream.login(ctx)
+		login := c.Downstream.login(ctx, c.Log)
 		if cs.downstream, err = c.Downstream.client(c, m, true, login); err != nil {
 			return fmt.Errorf("downstream %s: %w", c.Downstream.Host, err)
 		}
 		cs.downstreamLogin = login != ""
 	}
 	for _, u := range c.Upstreams {
-		login := u.login(ctx)
+		login := u.login(ctx, c.Log)
 		client, err := u.client(c, m, false, login)
 		if err != nil {
 			return fmt.Errorf("upstream %s: %w", u.Host, err)
@@ -113,8 +114,9 @@ func (r Remote) allow() func(string, netip.Addr) bool {
 // unknownLogin is that of a file which cannot be read now.
 const unknownLogin = "?"
 
-// login is who a registry knows the proxy as; "" is nobody.
-func (r Remote) login(ctx context.Context) string {
+// login is who a registry knows the proxy as; "" is nobody. A file of the settings that
+// cannot be read is told, since it is a mistake of theirs as a rule.
+func (r Remote) login(ctx context.Context, log *slog.Logger) string {
 	if r.Keys == nil {
 		return ""
 	}
@@ -122,6 +124,9 @@ func (r Remote) login(ctx context.Context) string {
 	defer cancel()
 	c, ok, err := r.Keys.Lookup(ctx, r.Host)
 	if err != nil && !errors.Is(err, credential.ErrStore) {
+		if log != nil {
+			log.Warn("a login cannot be read", "host", r.Host, "error", err)
+		}
 		return unknownLogin // it may be read when it is needed
 	}
 	if err != nil || !ok {

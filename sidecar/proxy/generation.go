@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,6 +120,9 @@ func (g *generation) admit(p *Proxy, old *generation) (err error) {
 		Credentialed: func(t route.Target) bool { return p.current().credentialed(t) }, Log: p.log,
 	})
 	if err != nil || a.Cert == "" && a.Key == "" {
+		if i := slices.IndexFunc(g.config.Listening, access.Beyond); err == nil && i >= 0 {
+			p.log.Warn("logins and images are sent to other machines without TLS: set [proxy.tls], unless another server in front does it", "at", g.config.Listening[i].String())
+		}
 		return err
 	}
 	if a.Cert == "" || a.Key == "" {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/occystrap/occystrap/pipeline/credential"
 	"github.com/occystrap/occystrap/sidecar/proxy"
 )
 
@@ -84,5 +86,34 @@ func TestTheProxySpeaksTLS(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode < http.StatusBadRequest || strings.Contains(resp.Header.Get("Content-Type"), "registry") {
 		t.Errorf("plain HTTP is answered with status %d", resp.StatusCode)
+	}
+}
+
+// What is wrong but no reason not to start is told at the start.
+func TestDoubtfulSettingsAreTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	if err := os.WriteFile(tokens, []byte("ci:0123456789abcdef0123\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	p, err := proxy.New(t.Context(), proxy.Config{
+		Store:     proxy.StoreConfig{Dir: filepath.Join(dir, "store")},
+		Access:    proxy.Access{Tokens: tokens},
+		Listening: []net.Addr{&net.TCPAddr{IP: net.IPv4zero, Port: 5050}},
+		Upstreams: []proxy.Upstream{{Remote: proxy.Remote{Host: "registry.example", Keys: credential.File(filepath.Join(dir, "none"))}}},
+		Log:       slog.New(slog.NewTextHandler(&out, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"without TLS: set [proxy.tls]", "a login cannot be read", "host=registry.example"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
 	}
 }

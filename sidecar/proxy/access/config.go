@@ -77,7 +77,7 @@ func New(c Config) (*Guard, error) {
 	if err := g.addHosts(); err != nil {
 		return nil, err
 	}
-	if i := slices.IndexFunc(c.Listen, beyond); i >= 0 && c.Users == "" && c.Tokens == "" {
+	if i := slices.IndexFunc(c.Listen, Beyond); i >= 0 && c.Users == "" && c.Tokens == "" {
 		return nil, &openError{c.Listen[i], c.files()}
 	}
 	return g, errors.Join(
@@ -100,9 +100,9 @@ func (e *openError) Error() string {
 
 func (e *openError) Is(err error) bool { return err == ErrOpen }
 
-// beyond says whether others than this machine reach an address. A socket in the file
+// Beyond says whether others than this machine reach an address. A socket in the file
 // system has a mode, which says who does.
-func beyond(a net.Addr) bool {
+func Beyond(a net.Addr) bool {
 	switch a := a.(type) {
 	case *net.TCPAddr:
 		return !a.IP.IsLoopback()

@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log"
 	"log/slog"
 	"net"
@@ -60,13 +62,24 @@ func (g *Guard) Listener(l net.Listener, cert, key string) (net.Listener, error)
 	return tls.NewListener(l, c), nil
 }
 
+// outOfDate warns of a certificate that clients do not take now.
+func (g *Guard) outOfDate(leaf *x509.Certificate, name string) {
+	if now := g.c.Now(); leaf != nil && (now.After(leaf.NotAfter) || now.Before(leaf.NotBefore)) {
+		g.c.Log.Warn("clients refuse the certificate: it is out of date", "file", name, "from", leaf.NotBefore, "until", leaf.NotAfter)
+	}
+}
+
 // TLS is the configuration with a certificate and key from PEM files, which are read again
 // when they have changed. While they do not fit each other, those before are used.
 func (g *Guard) TLS(cert, key string) (*tls.Config, error) {
 	failed := func(err error) { g.c.Log.Error("the certificate stays as it was", "error", err) }
 	w, err := watch(g.c.Now, failed, func(raw [][]byte) (*tls.Certificate, error) {
 		c, err := tls.X509KeyPair(raw[0], raw[1])
-		return &c, err
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
+		}
+		g.outOfDate(c.Leaf, cert)
+		return &c, nil
 	}, cert, key)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -93,10 +94,29 @@ func TestAPairThatDoesNotFitIsToldAtTheStart(t *testing.T) {
 	must(t, os.WriteFile(c, cert, 0o600))
 	must(t, os.WriteFile(k, key, 0o600))
 	g := guard(t, access.Config{})
-	if _, err := g.TLS(c, k); err == nil || !strings.Contains(err.Error(), "private key") {
+	if _, err := g.TLS(c, k); err == nil || !strings.Contains(err.Error(), "certificate "+c+" with key "+k+": ") {
 		t.Error(err)
 	}
 	if _, err := g.TLS(c, filepath.Join(dir, "none")); err == nil {
 		t.Error("a key that is not there")
+	}
+}
+
+// A certificate that no client takes is told, for who has to renew it.
+func TestACertificateThatIsOutOfDateIsTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key := pair(t, 1)
+	c, k := filepath.Join(dir, "c"), filepath.Join(dir, "k")
+	must(t, os.WriteFile(c, cert, 0o600))
+	must(t, os.WriteFile(k, key, 0o600))
+	for later, want := range map[time.Duration]bool{0: false, 2 * time.Hour: true} {
+		var out strings.Builder
+		g := guard(t, access.Config{Log: slog.New(slog.NewTextHandler(&out, nil)), Now: func() time.Time { return time.Now().Add(later) }})
+		_, err := g.TLS(c, k)
+		must(t, err)
+		if got := strings.Contains(out.String(), "out of date"); got != want {
+			t.Errorf("%s later: %q", later, out.String())
+		}
 	}
 }

@@ -31,7 +31,7 @@ func (u *upstream) answer(err error) error {
 	case errors.As(err, &status) && status.Status == http.StatusTooManyRequests:
 		told = u.busy(status.RetryAfter())
 	default:
-		told = &registry.Error{Code: "UNKNOWN", Status: http.StatusBadGateway, Message: fmt.Sprintf("%s could not be asked for the image, and it is not kept here; try again later", u.Host)}
+		told = &registry.Error{Code: "UNKNOWN", Status: http.StatusBadGateway, Message: fmt.Sprintf("%s could not be asked for the image, and what is kept here of it, if anything, is too old; try again later", u.Host)}
 	}
 	return fmt.Errorf("%w: %w", told, err)
 }

@@ -1,6 +1,7 @@
 package pull_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -162,5 +163,29 @@ func TestATagNamesWhatWasMadeForAnother(t *testing.T) {
 	list, err := w.spaces.get("made/"+host+"/"+r.Key()).Backend().Tags.List(t.Context(), repo, "", 10)
 	if err != nil || !slices.Equal(list, []string{"1", "2"}) {
 		t.Errorf("tags are %q, %v", list, err)
+	}
+}
+
+// An upstream that does not let the proxy in is told: nobody else sees that its login has ended.
+func TestAnUpstreamThatDeniesIsTold(t *testing.T) {
+	t.Parallel()
+	up := newFar(t)
+	up.image(t, repo, "1", "content")
+	up.fail(status(http.StatusForbidden))
+	var mu sync.Mutex
+	var told []string
+	w := newWorld(t, up, func(c *pull.Config) {
+		c.Watch.Warn = func(_, message string, _ error) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, message)
+		}
+	})
+	w.want(manifestPath("1"), 403)
+	w.want(manifestPath("1"), 403)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) != 1 || !strings.Contains(told[0], "does its login still hold") {
+		t.Errorf("it is told %q", told)
 	}
 }

@@ -43,6 +43,9 @@ func (u *upstream) refused(key string) error {
 func (u *upstream) refuse(key string, err error) {
 	var status *remote.StatusError
 	denied := errors.As(err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden)
+	if denied {
+		u.warn("the registry does not let this proxy read an image: does its login still hold?", err)
+	}
 	if denied || errors.Is(err, pipeline.ErrNotFound) {
 		u.gone.Add(key, refusal{err, u.p.c.Now().Add(goneTime)})
 	}
