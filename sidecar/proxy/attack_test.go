@@ -121,6 +121,35 @@ func TestNoRedirectLeadsInside(t *testing.T) {
 	}
 }
 
+// A registry of a private network may lead to others of it, and not to what clouds tell a
+// machine alone.
+func TestNoRedirectOfAPrivateRegistryLeadsToALink(t *testing.T) {
+	t.Parallel()
+	other, upstream := proxytest.NewRegistry(t), proxytest.NewRegistry(t)
+	s := pipelinetest.NewStore()
+	root := proxytest.Images(t, s, 2, 1)[0]
+	other.Push(t, "app", s, root, "1")
+	upstream.Push(t, "app", s, root, "1")
+	var log pipelinetest.Journal
+	b := besiege(t, proxy.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Upstreams: []proxy.Upstream{{Remote: proxy.Remote{Host: "registry.corp", Address: upstream.Host, Insecure: true, Private: true}}}})
+	lead := func(to string) {
+		upstream.Break(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			http.Redirect(w, r, "http://"+to+r.URL.Path, http.StatusTemporaryRedirect)
+		})
+	}
+	for _, to := range []string{"169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]"} {
+		lead(to)
+		b.gets(t, 502, "", "GET", "/v2/app/blobs/"+root.Digest.String()+"?ns=registry.corp")
+		if !strings.Contains(log.String(), "its address is not public") {
+			t.Errorf("%s: why is not told: %s", to, &log)
+		}
+	}
+	lead(other.Host)
+	if got, err := b.Pull(t.Context(), "app", "1", "ns=registry.corp"); err != nil || got != root.Digest {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
 // A hostile realm: a registry asks for the proxy's password on behalf of another host.
 func TestAHostileRealmLearnsNothing(t *testing.T) {
 	t.Parallel()

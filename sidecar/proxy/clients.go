@@ -68,9 +68,7 @@ func (r Remote) client(c Config, m *meter.Meter, downstream bool, login string) 
 	if login == "" && c.Access.Secret != "" {
 		cfg.Source = nil // a login that comes later would be lent to who does not know the secret
 	}
-	if !r.Private {
-		cfg.Allow = r.allow()
-	}
+	cfg.Allow = r.allow()
 	return remote.NewClient(cfg)
 }
 
@@ -96,7 +94,8 @@ func (k renamed) Lookup(ctx context.Context, host string) (credential.Credential
 }
 
 // allow lets connections go to addresses of the internet, and to one that the settings
-// name as a number.
+// name as a number. Of a private registry only those of a link, to which no redirect of
+// it may lead, have to be named.
 func (r Remote) allow() func(string, netip.Addr) bool {
 	var named []string
 	for _, host := range []string{r.Host, r.Address} {
@@ -107,6 +106,9 @@ func (r Remote) allow() func(string, netip.Addr) bool {
 		if name == "localhost" || net.ParseIP(name) != nil {
 			named = append(named, host)
 		}
+	}
+	if r.Private {
+		return remote.NoLinkLocal(named...)
 	}
 	return remote.PublicOnly(named...)
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // errAddress is a connection that Config.Allow refuses.
-var errAddress = errors.New("its address is not public, and only hosts that are configured as private may have such")
+var errAddress = errors.New("its address is not public (it is of a private network, this machine, or a link), and it is not configured to have such a one")
 
 // A guard asks Config.Allow about every connection: when its name has been resolved,
 // so that a name which is resolved anew to another address (DNS rebinding) gains
@@ -102,8 +102,20 @@ func noNumber(name string) error {
 // that are named any: of a private network, this machine, or a link. A host stands
 // with its port, or means the ports of HTTP and HTTPS.
 func PublicOnly(private ...string) func(host string, ip netip.Addr) bool {
+	return allowing(isPublic, private)
+}
+
+// NoLinkLocal is a Config.Allow that lets every host have any address but those of a
+// link, where clouds keep the secrets of a machine (169.254.169.254); hosts that are
+// named, as with PublicOnly, may have these, too.
+func NoLinkLocal(linkLocal ...string) func(host string, ip netip.Addr) bool {
+	return allowing(func(ip netip.Addr) bool { return !within(ip).IsLinkLocalUnicast() }, linkLocal)
+}
+
+// allowing lets every host have addresses that are usual, and those that are named any.
+func allowing(usual func(netip.Addr) bool, hosts []string) func(host string, ip netip.Addr) bool {
 	var named []string
-	for _, host := range private {
+	for _, host := range hosts {
 		host = strings.ToLower(host)
 		if canonicalHost(host) == hubHost {
 			host = hubAPI
@@ -116,7 +128,7 @@ func PublicOnly(private ...string) func(host string, ip netip.Addr) bool {
 		named = append(named, net.JoinHostPort(host, "443"), net.JoinHostPort(host, "80"))
 	}
 	return func(host string, ip netip.Addr) bool {
-		return isPublic(ip) || slices.Contains(named, strings.ToLower(host))
+		return usual(ip) || slices.Contains(named, strings.ToLower(host))
 	}
 }
 
@@ -142,13 +154,19 @@ var (
 )
 
 func isPublic(ip netip.Addr) bool {
+	ip = within(ip)
+	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// within is what is reached by an address: itself, or one of IPv4 that it holds.
+func within(ip netip.Addr) netip.Addr {
 	ip = ip.Unmap().WithZone("")
 	raw := ip.As16()
 	switch {
 	case translated.Contains(ip):
-		ip = netip.AddrFrom4([4]byte(raw[12:16]))
+		return netip.AddrFrom4([4]byte(raw[12:16]))
 	case sixToFour.Contains(ip):
-		ip = netip.AddrFrom4([4]byte(raw[2:6]))
+		return netip.AddrFrom4([4]byte(raw[2:6]))
 	}
-	return ip.IsGlobalUnicast() && !ip.IsPrivate() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(ip) })
+	return ip
 }

@@ -74,6 +74,27 @@ func TestPublicOnly(t *testing.T) {
 	}
 }
 
+func TestNoLinkLocal(t *testing.T) {
+	t.Parallel()
+	allow := remote.NoLinkLocal("169.254.7.7:5000")
+	for at, want := range map[[2]string]bool{
+		{"registry.corp:443", "10.1.2.3"}:                 true,
+		{"registry.corp:443", "127.0.0.1"}:                true,
+		{"registry.corp:443", "8.8.8.8"}:                  true,
+		{"registry.corp:443", "169.254.169.254"}:          false,
+		{"registry.corp:443", "::ffff:169.254.169.254"}:   false,
+		{"registry.corp:443", "64:ff9b::169.254.169.254"}: false,
+		{"registry.corp:443", "2002:a9fe:a9fe::1"}:        false,
+		{"registry.corp:443", "fe80::1%eth0"}:             false,
+		{"169.254.7.7:5000", "169.254.7.7"}:               true,
+		{"169.254.7.7:80", "169.254.7.7"}:                 false,
+	} {
+		if got := allow(at[0], netip.MustParseAddr(at[1])); got != want {
+			t.Errorf("%s at %s: %v, want %v", at[0], at[1], got, want)
+		}
+	}
+}
+
 // guarded is a configuration that lets servers of this machine be reached only if
 // they are named.
 func guarded(f ...*far) remote.Config {
