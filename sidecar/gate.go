@@ -242,6 +242,17 @@ func (g *Gate) isShut() bool {
 	}
 }
 
+// unlessShut asks a question, and takes no answer amiss once the gate is shut: who is
+// being stopped lets nobody in, and how long that may take is bounded otherwise.
+func (g *Gate) unlessShut(ask func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := ask(ctx); !g.isShut() {
+			return err
+		}
+		return nil
+	}
+}
+
 // still stops the time that nobody is here.
 func (g *Gate) still() {
 	if g.timer != nil {

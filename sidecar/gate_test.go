@@ -219,6 +219,25 @@ func TestTheSidecarAsksItself(t *testing.T) {
 	}
 }
 
+// Who is being stopped lets nobody in, himself neither, and is alive all the same.
+func TestWhoIsStoppedNeedNotAnswer(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(short(t), "s")
+	l, err := net.Listen("unix", path)
+	must(t, err)
+	gate := NewGate(0, nil)
+	door := gate.Door(l)
+	hangs := errors.New("no answer")
+	alive := gate.unlessShut(func(context.Context) error { return hangs })
+	if err := alive(t.Context()); !errors.Is(err, hangs) {
+		t.Errorf("open: %v", err)
+	}
+	must(t, door.Close())
+	if err := alive(t.Context()); err != nil {
+		t.Errorf("shut: %v", err)
+	}
+}
+
 func TestErrorsOfTheMomentPass(t *testing.T) {
 	t.Parallel()
 	if !passing(&net.OpError{Err: os.NewSyscallError("accept4", syscall.EMFILE)}) || passing(syscall.EBADF) {

@@ -88,7 +88,7 @@ func (p *program) serveLanes(ctx context.Context, ls, vs []net.Listener, idle ti
 	return p.life(ctx, gate, n, drainTime, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		go n.watch(ctx, func(ctx context.Context) error { return askSelf(ctx, doors[0]) })
+		go n.watch(ctx, gate.unlessShut(func(ctx context.Context) error { return askSelf(ctx, doors[0]) }))
 		failed := make(chan error, len(doors)+1)
 		for _, d := range doors {
 			go func() {

@@ -152,7 +152,7 @@ func (r ProxyRun) serve(ctx context.Context, p *proxy.Proxy, ls []net.Listener) 
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer r.reloads(work, p, n)()
-	go n.watch(work, func(ctx context.Context) error { return p.Ask(ctx, doors[0].Visit) })
+	go n.watch(work, gate.unlessShut(func(ctx context.Context) error { return p.Ask(ctx, doors[0].Visit) }))
 	life := &program{log: r.Log}
 	return life.life(ctx, gate, n, proxyDrain, func(ctx context.Context) error {
 		listeners := make([]net.Listener, len(doors))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -64,5 +65,9 @@ func alone(args []string, at place) []string {
 			break
 		}
 	}
-	return append(slices.Clone(args), "-count=1", "-run", "^"+at.test+"$", at.pkg)
+	parts := strings.Split(at.test, "/")
+	for n, p := range parts {
+		parts[n] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return append(slices.Clone(args), "-count=1", "-run", strings.Join(parts, "/"), at.pkg)
 }

@@ -23,7 +23,7 @@ type place struct{ pkg, test string }
 type failure struct {
 	what  string
 	lines []string
-	at    place // the test of the package, if it failed by what it saw; else no test
+	at    place // the test, if it failed by what it saw; else no test
 }
 
 // A teller follows the events of a run.
@@ -124,8 +124,7 @@ func (t *teller) testFailed(at place, seconds float64) {
 	if len(lines) == 0 && t.blamed[at] {
 		return
 	}
-	top, _, _ := strings.Cut(at.test, "/")
-	t.tell(failure{what: fmt.Sprintf("%s (%.2fs) %s", at.test, seconds, short(at.pkg)), at: place{at.pkg, top}}, lines)
+	t.tell(failure{what: fmt.Sprintf("%s (%.2fs) %s", at.test, seconds, short(at.pkg)), at: at}, lines)
 }
 
 // packageFailed tells why a package failed where no test of it has: it does not
