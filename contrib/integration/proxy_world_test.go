@@ -45,7 +45,9 @@ func startProxy(t testing.TB, settings string) *proxied {
 	return p
 }
 
-var listeningAt = regexp.MustCompile(`msg=listening at=(\S+)`)
+// listeningAt is where a proxy says that it listens: a service in its log, one in the
+// foreground in a sentence.
+var listeningAt = regexp.MustCompile(`(?m)(?:msg=listening at=|^Listening at )([^\s;]+)`)
 
 // start starts it, and waits until it answers.
 func (p *proxied) start(t testing.TB, listen string) {
