@@ -91,7 +91,8 @@ func (h *Handler) send(w http.ResponseWriter, r *http.Request, src io.Reader, n 
 }
 
 // sendPart writes some bytes of src, at most limit, and returns how many. Move moves the
-// deadline on, when there is something to write.
+// deadline on, when there is something to write: a file, which waits for nobody and is
+// sent by the kernel, has it at once.
 func sendPart(w io.Writer, src io.Reader, limit int64, move func()) (int64, error) {
 	if g, ok := src.(Growing); ok {
 		var err error
@@ -99,8 +100,9 @@ func sendPart(w io.Writer, src io.Reader, limit int64, move func()) (int64, erro
 			return 0, err
 		}
 	}
-	move()
-	if _, file := src.(syscall.Conn); !file { // a file waits for nobody, and is sent by the kernel
+	if _, file := src.(syscall.Conn); file {
+		move()
+	} else {
 		src = moving{src, move}
 	}
 	return io.CopyN(w, src, limit)

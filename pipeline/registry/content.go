@@ -47,7 +47,7 @@ func (c *content) Fetch(ctx context.Context, desc ocispec.Descriptor) ([]byte, e
 func (c *content) read(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
 	if desc.MediaType == "" || isManifest(desc.MediaType) {
 		_, raw, err := c.b.Manifests.Get(ctx, c.repository, Ref{Digest: desc.Digest})
-		if !isMissing(err) {
+		if !IsMissing(err) {
 			return raw, err
 		}
 	}
@@ -74,11 +74,11 @@ func (c *content) Holds(ctx context.Context, desc ocispec.Descriptor) (bool, err
 		_, err = c.b.Manifests.Stat(ctx, c.repository, Ref{Digest: desc.Digest})
 	} else {
 		_, err = c.b.Blobs.Stat(ctx, c.repository, desc.Digest)
-		if desc.MediaType == "" && isMissing(err) {
+		if desc.MediaType == "" && IsMissing(err) {
 			_, err = c.b.Manifests.Stat(ctx, c.repository, Ref{Digest: desc.Digest})
 		}
 	}
-	if isMissing(err) {
+	if IsMissing(err) {
 		return false, nil
 	}
 	return err == nil, err
@@ -101,7 +101,7 @@ func (c *content) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadClo
 func (c *content) Referrers(ctx context.Context, subject digest.Digest) (out []pipeline.Referrer, err error) {
 	if c.b.Referrers != nil {
 		listed, err := c.b.Referrers.List(ctx, c.repository, subject)
-		if err != nil && !isMissing(err) {
+		if err != nil && !IsMissing(err) {
 			return nil, err
 		}
 		for _, d := range listed {
@@ -110,7 +110,7 @@ func (c *content) Referrers(ctx context.Context, subject digest.Digest) (out []p
 	}
 	for _, tag := range pipeline.CosignTags(subject) {
 		desc, raw, err := c.b.Manifests.Get(ctx, c.repository, Ref{Tag: tag})
-		if isMissing(err) {
+		if IsMissing(err) {
 			continue
 		}
 		if err != nil {
@@ -131,7 +131,7 @@ func isManifest(mediaType string) bool {
 
 // found makes every answer that something is not there one that the engine knows.
 func found(err error) error {
-	if isMissing(err) && !errors.Is(err, pipeline.ErrNotFound) {
+	if IsMissing(err) && !errors.Is(err, pipeline.ErrNotFound) {
 		return errors.Join(pipeline.ErrNotFound, err)
 	}
 	return err

@@ -148,8 +148,8 @@ func unknownAt(e Endpoint) Code {
 	}
 }
 
-// isMissing says whether a backend answered that something is not there.
-func isMissing(err error) bool {
+// IsMissing says whether a backend answered that something is not there.
+func IsMissing(err error) bool {
 	var e *Error
 	return errors.Is(err, pipeline.ErrNotFound) || errors.As(err, &e) && e.status() == http.StatusNotFound
 }

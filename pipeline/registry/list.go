@@ -73,7 +73,7 @@ func (h *Handler) listReferrers(w http.ResponseWriter, r *http.Request, t target
 		return err
 	}
 	list, err := h.b.Referrers.List(r.Context(), t.Repository, subject)
-	if err != nil && !isMissing(err) { // "MUST NOT return a 404"
+	if err != nil && !IsMissing(err) { // "MUST NOT return a 404"
 		return err
 	}
 	q := r.URL.Query()

@@ -25,7 +25,7 @@ func (b Backend) lacks(ctx context.Context, repository string, m Manifest) (miss
 		}
 		seen[d.Digest] = true
 		err := there()
-		if isMissing(err) {
+		if IsMissing(err) {
 			missing = append(missing, d.Digest)
 			return nil
 		}
@@ -43,7 +43,7 @@ func (b Backend) lacks(ctx context.Context, repository string, m Manifest) (miss
 	for _, d := range m.Entries {
 		if err := check(d, func() error {
 			_, err := b.Manifests.Stat(ctx, repository, Ref{Digest: d.Digest})
-			if isMissing(err) && !pipeline.IsIndex(d.MediaType) && !pipeline.IsManifest(d.MediaType) {
+			if IsMissing(err) && !pipeline.IsIndex(d.MediaType) && !pipeline.IsManifest(d.MediaType) {
 				return blob(d) // BuildKit lists the blobs of a cache in an index
 			}
 			return err

@@ -147,16 +147,16 @@ func (t Path) manifest() (Ref, error) {
 }
 
 func checkTag(tag string) error {
-	if !validTag(tag) {
+	if !ValidTag(tag) {
 		// The specification has no code for tags.
 		return &Error{Code: ManifestInvalid, Message: "a tag is letters, digits, '_', '.' and '-', at most 128"}
 	}
 	return nil
 }
 
-// validTag says whether a tag is one of the specification's grammar,
+// ValidTag says whether a tag is one of the specification's grammar,
 // [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}.
-func validTag(tag string) bool {
+func ValidTag(tag string) bool {
 	for i := range len(tag) {
 		switch c := tag[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_':

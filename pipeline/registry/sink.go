@@ -135,7 +135,7 @@ func (s *Sink) holds(ctx context.Context, d digest.Digest) (bool, error) {
 	}
 	_, err := s.b.Blobs.Stat(ctx, s.repository, d)
 	switch {
-	case isMissing(err):
+	case IsMissing(err):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("look for blob %s: %w", d, err)

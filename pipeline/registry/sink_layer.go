@@ -97,7 +97,7 @@ func (w *layerWriter) Close() error {
 	}
 	w.end()
 	err := errors.Join(w.up.Close(), w.s.b.Uploads.Cancel(context.WithoutCancel(w.ctx), w.s.repository, w.id))
-	if isMissing(err) {
+	if IsMissing(err) {
 		return nil // the place gave it up itself
 	}
 	return err

@@ -76,7 +76,7 @@ func (h *Handler) mount(ctx context.Context, repository, from string, d digest.D
 	}
 	err := h.b.Blobs.Mount(ctx, repository, from, d)
 	var e *Error
-	if isMissing(err) || errors.Is(err, errors.ErrUnsupported) || errors.As(err, &e) && (e.Code == Denied || e.Code == Unauthorized) {
+	if IsMissing(err) || errors.Is(err, errors.ErrUnsupported) || errors.As(err, &e) && (e.Code == Denied || e.Code == Unauthorized) {
 		return false, nil
 	}
 	return err == nil, err

@@ -71,14 +71,28 @@ func TestASmuggledRequestIsNotSeen(t *testing.T) {
 	}
 }
 
+// alike are two registries with the same image, app:1.
+func alike(t *testing.T) (one, other *proxytest.Registry, root ocispec.Descriptor) {
+	t.Helper()
+	one, other = proxytest.NewRegistry(t), proxytest.NewRegistry(t)
+	s := pipelinetest.NewStore()
+	root = proxytest.Images(t, s, 1, 1)[0]
+	one.Push(t, "app", s, root, "1")
+	other.Push(t, "app", s, root, "1")
+	return one, other, root
+}
+
+// leads has a registry send everybody elsewhere.
+func leads(r *proxytest.Registry, to string) {
+	r.Break(func(w http.ResponseWriter, q *http.Request, _ http.Handler) {
+		http.Redirect(w, q, "http://"+to+q.URL.Path, http.StatusTemporaryRedirect)
+	})
+}
+
 // SSRF: the proxy is made to ask what only it can reach.
 func TestOnlyConfiguredRegistriesAreAsked(t *testing.T) {
 	t.Parallel()
-	inside, upstream := proxytest.NewRegistry(t), proxytest.NewRegistry(t)
-	s := pipelinetest.NewStore()
-	root := proxytest.Images(t, s, 1, 1)[0]
-	inside.Push(t, "app", s, root, "1")
-	upstream.Push(t, "app", s, root, "1")
+	inside, upstream, root := alike(t)
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{mirror("registry.example", upstream)}})
 	for _, ns := range []string{inside.Host, byName(inside), "169.254.169.254", "[::1]:80", "metadata.internal"} {
 		b.gets(t, 404, "NAME_UNKNOWN", "GET", "/v2/app/manifests/1?ns="+url.QueryEscape(ns))
@@ -97,16 +111,10 @@ func TestOnlyConfiguredRegistriesAreAsked(t *testing.T) {
 // A configured registry sends the proxy elsewhere: to an address that is not of the internet.
 func TestNoRedirectLeadsInside(t *testing.T) {
 	t.Parallel()
-	inside, upstream := proxytest.NewRegistry(t), proxytest.NewRegistry(t)
-	s := pipelinetest.NewStore()
-	root := proxytest.Images(t, s, 2, 1)[0]
-	inside.Push(t, "app", s, root, "1")
-	upstream.Push(t, "app", s, root, "1")
+	inside, upstream, root := alike(t)
 	b := besiege(t, proxy.Config{Upstreams: []proxy.Upstream{credentialed("registry.example", upstream)}})
 	for _, to := range []string{inside.Host, byName(inside), "169.254.169.254", "[::ffff:169.254.169.254]"} {
-		upstream.Break(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			http.Redirect(w, r, "http://"+to+r.URL.Path, http.StatusTemporaryRedirect)
-		})
+		leads(upstream, to)
 		a := b.gets(t, 502, "", "GET", "/v2/app/blobs/"+root.Digest.String()+"?ns=registry.example")
 		if a.Code() == "" {
 			t.Errorf("no error of the specification: %s", a.Body)
@@ -125,26 +133,17 @@ func TestNoRedirectLeadsInside(t *testing.T) {
 // machine alone.
 func TestNoRedirectOfAPrivateRegistryLeadsToALink(t *testing.T) {
 	t.Parallel()
-	other, upstream := proxytest.NewRegistry(t), proxytest.NewRegistry(t)
-	s := pipelinetest.NewStore()
-	root := proxytest.Images(t, s, 2, 1)[0]
-	other.Push(t, "app", s, root, "1")
-	upstream.Push(t, "app", s, root, "1")
+	other, upstream, root := alike(t)
 	var log pipelinetest.Journal
 	b := besiege(t, proxy.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Upstreams: []proxy.Upstream{{Remote: proxy.Remote{Host: "registry.corp", Address: upstream.Host, Insecure: true, Private: true}}}})
-	lead := func(to string) {
-		upstream.Break(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			http.Redirect(w, r, "http://"+to+r.URL.Path, http.StatusTemporaryRedirect)
-		})
-	}
 	for _, to := range []string{"169.254.169.254", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]"} {
-		lead(to)
+		leads(upstream, to)
 		b.gets(t, 502, "", "GET", "/v2/app/blobs/"+root.Digest.String()+"?ns=registry.corp")
 		if !strings.Contains(log.String(), "its address is not public") {
 			t.Errorf("%s: why is not told: %s", to, &log)
 		}
 	}
-	lead(other.Host)
+	leads(upstream, other.Host)
 	if got, err := b.Pull(t.Context(), "app", "1", "ns=registry.corp"); err != nil || got != root.Digest {
 		t.Errorf("%s, %v", got, err)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/occystrap/occystrap/pipeline"
 	"github.com/occystrap/occystrap/pipeline/registry"
-	"github.com/occystrap/occystrap/sidecar/proxy/push"
 )
 
 // orElse reads names that nobody has pushed at the default upstream, if there is
@@ -53,7 +52,7 @@ type elseBlobs struct {
 
 func (b elseBlobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
 	size, err := b.Blobs.Stat(ctx, repository, d)
-	if push.IsMissing(err) && registry.Reads(ctx) {
+	if registry.IsMissing(err) && registry.Reads(ctx) {
 		there, name := b.at(repository)
 		return there.Blobs.Stat(ctx, name, d)
 	}
@@ -62,7 +61,7 @@ func (b elseBlobs) Stat(ctx context.Context, repository string, d digest.Digest)
 
 func (b elseBlobs) Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {
 	rc, err := b.Blobs.Open(ctx, repository, d, offset)
-	if push.IsMissing(err) {
+	if registry.IsMissing(err) {
 		there, name := b.at(repository)
 		return there.Blobs.Open(ctx, name, d, offset)
 	}
@@ -78,7 +77,7 @@ type elseManifests struct {
 // takes any other answer for the end of the push. Who reads learns by Get why.
 func (m elseManifests) Stat(ctx context.Context, repository string, ref registry.Ref) (ocispec.Descriptor, error) {
 	desc, err := m.Manifests.Stat(ctx, repository, ref)
-	if push.IsMissing(err) {
+	if registry.IsMissing(err) {
 		there, name := m.at(repository)
 		if desc, failed := there.Manifests.Stat(ctx, name, ref); failed == nil || ctx.Err() != nil {
 			return desc, failed
@@ -89,7 +88,7 @@ func (m elseManifests) Stat(ctx context.Context, repository string, ref registry
 
 func (m elseManifests) Get(ctx context.Context, repository string, ref registry.Ref) (ocispec.Descriptor, []byte, error) {
 	desc, raw, err := m.Manifests.Get(ctx, repository, ref)
-	if push.IsMissing(err) {
+	if registry.IsMissing(err) {
 		there, name := m.at(repository)
 		return there.Manifests.Get(ctx, name, ref)
 	}
@@ -102,7 +101,7 @@ func (m elseManifests) Put(ctx context.Context, repository string, man registry.
 		if !pipeline.IsManifest(e.MediaType) && !pipeline.IsIndex(e.MediaType) {
 			continue
 		}
-		if _, err := m.Manifests.Stat(ctx, repository, registry.Ref{Digest: e.Digest}); !push.IsMissing(err) {
+		if _, err := m.Manifests.Stat(ctx, repository, registry.Ref{Digest: e.Digest}); !registry.IsMissing(err) {
 			continue
 		}
 		if err := m.fetch(ctx, repository, e.Digest); err != nil {
@@ -129,7 +128,7 @@ type elseTags struct {
 
 func (t elseTags) List(ctx context.Context, repository, last string, n int) ([]string, error) {
 	tags, err := t.Tags.List(ctx, repository, last, n)
-	if push.IsMissing(err) {
+	if registry.IsMissing(err) {
 		there, name := t.at(repository)
 		return there.Tags.List(ctx, name, last, n)
 	}
@@ -145,7 +144,7 @@ type elseReferrers struct {
 // need not answer.
 func (r elseReferrers) List(ctx context.Context, repository string, subject digest.Digest) ([]ocispec.Descriptor, error) {
 	list, err := r.Referrers.List(ctx, repository, subject)
-	if len(list) > 0 || err != nil && !push.IsMissing(err) {
+	if len(list) > 0 || err != nil && !registry.IsMissing(err) {
 		return list, err
 	}
 	there, name := r.at(repository)

@@ -166,27 +166,20 @@ func (s *Sink) Publish(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.shipment.deliver(ctx, chosen); err != nil {
-		if err := s.rescue(ctx, chosen, arrivals, err); err != nil {
+	failed := s.shipment.deliver(ctx, chosen)
+	twin := errors.Is(failed, errTwin) // the image may be there all the same
+	if failed != nil && !twin {
+		if err := s.whole(ctx, chosen, arrivals, failed); err != nil {
 			return err
 		}
 	}
 	if err := s.check(ctx); err != nil {
+		if twin {
+			return fmt.Errorf("%w; it is not whole, run it once more: %w", failed, err)
+		}
 		return err
 	}
 	return s.name(ctx)
-}
-
-// rescue looks whether a load that failed with cause has brought the images all the
-// same, or can be done otherwise.
-func (s *Sink) rescue(ctx context.Context, chosen []pipeline.Manifest, arrivals []*arrival, cause error) error {
-	if !errors.Is(cause, errTwin) {
-		return s.whole(ctx, chosen, arrivals, cause)
-	}
-	if err := s.check(ctx); err != nil {
-		return fmt.Errorf("%w; it is not whole, run it once more: %w", cause, err)
-	}
-	return nil
 }
 
 // Close cuts a load that was not published, so that the daemon discards it, and

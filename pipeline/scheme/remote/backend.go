@@ -77,7 +77,7 @@ func (r *Repository) Tags(ctx context.Context, last string, n int) ([]string, er
 			return nil, err
 		}
 		for _, tag := range page {
-			if tag > last && tagPattern.MatchString(tag) {
+			if tag > last && registry.ValidTag(tag) {
 				tags = append(tags, tag)
 			}
 		}

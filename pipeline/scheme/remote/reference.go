@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/occystrap/occystrap/pipeline"
+	"github.com/occystrap/occystrap/pipeline/registry"
 )
 
 // A Reference names an image in a registry.
@@ -35,7 +36,6 @@ const (
 var (
 	hostPattern       = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$`)
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern        = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 )
 
 // ParseReference reads the two parts of a registry URI: its host, and a path
@@ -64,7 +64,7 @@ func ParseReference(host, path string) (Reference, error) {
 	r.Repository = name
 	if i := strings.LastIndexByte(name, ':'); i >= 0 {
 		r.Repository, r.Tag = name[:i], name[i+1:]
-		if !tagPattern.MatchString(r.Tag) {
+		if !registry.ValidTag(r.Tag) {
 			return r, pipeline.Usage("%q is not a tag: letters, digits, '_', '.' and '-', at most 128, are", r.Tag)
 		}
 	}

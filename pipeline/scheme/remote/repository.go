@@ -48,7 +48,7 @@ func versionOf(ref registry.Ref) (string, error) {
 	if ref.Digest != "" {
 		return ref.Digest.String(), ref.Digest.Validate()
 	}
-	if !tagPattern.MatchString(ref.Tag) {
+	if !registry.ValidTag(ref.Tag) {
 		return "", pipeline.Usage("%q is not a tag", printable(ref.Tag))
 	}
 	return ref.Tag, nil
@@ -137,7 +137,7 @@ func (r *Repository) Source(ref registry.Ref) pipeline.Source {
 func (r *Repository) Sink(tags []string) pipeline.Sink {
 	err := r.err
 	for _, tag := range tags {
-		if !tagPattern.MatchString(tag) {
+		if !registry.ValidTag(tag) {
 			err = pipeline.Usage("%q is not a tag", printable(tag))
 		}
 	}

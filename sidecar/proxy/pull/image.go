@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -64,12 +65,7 @@ func (u *upstream) named(repository, tag string, d digest.Digest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	list, _ := u.names.Get(key)
-	for _, t := range list {
-		if t == tag {
-			return
-		}
-	}
-	if len(list) < most {
+	if !slices.Contains(list, tag) && len(list) < most {
 		u.names.Add(key, append(list[:len(list):len(list)], tag))
 	}
 }

@@ -29,9 +29,9 @@ type shipment struct {
 }
 
 // send puts what filters made of a manifest downstream, behind the client's back, under
-// its tag unless that is "" or was there already. It is called whenever a client gets it: the process that made it may
-// have been killed, downstream was perhaps away, and the image may have got another tag
-// since.
+// its tag unless that is "" or was there already. It is called whenever a client gets it:
+// the process that made it may have been killed, downstream was perhaps away, and the
+// image may have got another tag since.
 func (u *upstream) send(repository, tag string, of, made digest.Digest, r *rule) {
 	if u.p.c.Keeper == nil {
 		return

@@ -55,7 +55,7 @@ func answer(err error) error {
 		return told(registry.Denied, 0, "the rule for this repository takes other platforms: ", err)
 	case side == pipeline.FilterSide:
 		return err // it may be about files of this machine
-	case side == pipeline.SourceSide && IsMissing(err):
+	case side == pipeline.SourceSide && registry.IsMissing(err):
 		return told(registry.ManifestBlobUnknown, 0, "push again what it names: ", err)
 	case errors.As(err, &own):
 		return err

@@ -20,14 +20,6 @@ func (p *Push) Backend() registry.Backend {
 	}
 }
 
-// IsMissing says whether a backend answered that a blob, a manifest or a repository is
-// not there.
-func IsMissing(err error) bool {
-	var e *registry.Error
-	return errors.Is(err, pipeline.ErrNotFound) ||
-		errors.As(err, &e) && (e.Code == registry.BlobUnknown || e.Code == registry.ManifestUnknown || e.Code == registry.NameUnknown)
-}
-
 // blobs are those of staging, of the keeper, and those that need not be sent.
 type blobs struct{ p *Push }
 
@@ -36,11 +28,11 @@ var _ registry.Blobs = blobs{}
 // Stat answers for all blobs that a manifest may name without their being sent.
 func (b blobs) Stat(ctx context.Context, repository string, d digest.Digest) (int64, error) {
 	size, err := b.p.cfg.Staging.Blobs.Stat(ctx, repository, d)
-	if !IsMissing(err) {
+	if !registry.IsMissing(err) {
 		return size, err
 	}
 	size, err = b.p.cfg.Keeper.Backend().Blobs.Stat(ctx, repository, d)
-	if !IsMissing(err) {
+	if !registry.IsMissing(err) {
 		return size, answer(err)
 	}
 	if size, ok, serr := b.settled(ctx, repository, d, ""); ok || serr != nil {
@@ -69,7 +61,7 @@ func (b blobs) settled(ctx context.Context, repository string, d digest.Digest, 
 // Open reads from staging, else what is kept.
 func (b blobs) Open(ctx context.Context, repository string, d digest.Digest, offset int64) (io.ReadCloser, error) {
 	rc, err := b.p.cfg.Staging.Blobs.Open(ctx, repository, d, offset)
-	if !IsMissing(err) {
+	if !registry.IsMissing(err) {
 		return rc, err
 	}
 	rc, err = b.p.cfg.Keeper.Backend().Blobs.Open(ctx, repository, d, offset)
@@ -80,7 +72,7 @@ func (b blobs) Open(ctx context.Context, repository string, d digest.Digest, off
 // at the keeper.
 func (b blobs) Mount(ctx context.Context, repository, from string, d digest.Digest) error {
 	err := b.p.cfg.Staging.Blobs.Mount(ctx, repository, from, d)
-	if !IsMissing(err) || from == "" || from == repository {
+	if !registry.IsMissing(err) || from == "" || from == repository {
 		return err
 	}
 	origin, oerr := b.origin(ctx, from)
@@ -141,10 +133,10 @@ func (b blobs) Delete(ctx context.Context, repository string, d digest.Digest) e
 // both removes something in two places: it was in one of them, or is not there. What
 // the keeper does not do is not done in staging either.
 func both(kept error, staged func() error) error {
-	if kept != nil && !IsMissing(kept) {
+	if kept != nil && !registry.IsMissing(kept) {
 		return undeleted(kept)
 	}
-	if err := staged(); !IsMissing(err) {
+	if err := staged(); !registry.IsMissing(err) {
 		return err
 	}
 	return kept
@@ -189,7 +181,7 @@ func (r referrers) List(ctx context.Context, repository string, subject digest.D
 			continue
 		}
 		list, err := b.Referrers.List(ctx, repository, subject)
-		if err != nil && !IsMissing(err) {
+		if err != nil && !registry.IsMissing(err) {
 			return nil, answer(err)
 		}
 		for _, d := range list {

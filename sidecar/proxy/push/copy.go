@@ -118,7 +118,7 @@ func (p *Push) copyChildren(ctx context.Context, d delivery) (blobs []ocispec.De
 		switch {
 		case err == nil:
 			blobs = append(blobs, e)
-		case !IsMissing(err):
+		case !registry.IsMissing(err):
 			return nil, err
 		}
 	}
@@ -130,11 +130,11 @@ func (p *Push) copyChildren(ctx context.Context, d delivery) (blobs []ocispec.De
 func (p *Push) copyChild(ctx context.Context, d delivery, desc ocispec.Descriptor) error {
 	ref := registry.Ref{Digest: desc.Digest}
 	_, err := p.cfg.Keeper.Backend().Manifests.Stat(ctx, d.repository, ref)
-	if !IsMissing(err) {
+	if !registry.IsMissing(err) {
 		return err
 	}
 	got, raw, err := p.cfg.Staging.Manifests.Get(ctx, d.repository, ref)
-	if IsMissing(err) {
+	if registry.IsMissing(err) {
 		return nil // what an index may lack
 	}
 	if err != nil {

@@ -30,7 +30,7 @@ func (p *Push) judge(ctx context.Context, repository string, m registry.Manifest
 			continue
 		}
 		_, raw, err := p.Backend().Manifests.Get(ctx, repository, registry.Ref{Digest: e.Digest})
-		if IsMissing(err) {
+		if registry.IsMissing(err) {
 			continue
 		}
 		if err != nil {

@@ -22,7 +22,7 @@ var _ registry.Manifests = manifests{}
 // Stat describes a manifest.
 func (m manifests) Stat(ctx context.Context, repository string, ref registry.Ref) (ocispec.Descriptor, error) {
 	if ref.Digest != "" {
-		if desc, err := m.p.cfg.Staging.Manifests.Stat(ctx, repository, ref); !IsMissing(err) {
+		if desc, err := m.p.cfg.Staging.Manifests.Stat(ctx, repository, ref); !registry.IsMissing(err) {
 			return desc, err
 		}
 	}
@@ -33,7 +33,7 @@ func (m manifests) Stat(ctx context.Context, repository string, ref registry.Ref
 // Get returns a manifest.
 func (m manifests) Get(ctx context.Context, repository string, ref registry.Ref) (ocispec.Descriptor, []byte, error) {
 	if ref.Digest != "" {
-		if desc, raw, err := m.p.cfg.Staging.Manifests.Get(ctx, repository, ref); !IsMissing(err) {
+		if desc, raw, err := m.p.cfg.Staging.Manifests.Get(ctx, repository, ref); !registry.IsMissing(err) {
 			return desc, raw, err
 		}
 	}

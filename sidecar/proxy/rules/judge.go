@@ -3,7 +3,6 @@ package rules
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -59,7 +58,7 @@ func (r *Rule) judgeBlob(ctx context.Context, b registry.Blobs, repository strin
 		return err
 	}
 	size, err := b.Stat(ctx, repository, d)
-	if isMissing(err) {
+	if registry.IsMissing(err) {
 		return nil
 	}
 	if err != nil {
@@ -79,11 +78,6 @@ func (r *Rule) judgeBlob(ctx context.Context, b registry.Blobs, repository strin
 		return err
 	}
 	return nil // it is no tar, or nothing is wrong with it
-}
-
-func isMissing(err error) bool {
-	var e *registry.Error
-	return errors.Is(err, pipeline.ErrNotFound) || errors.As(err, &e) && e.Code == registry.BlobUnknown
 }
 
 // forgetful is a cache that knows nothing, as who judges has to look.
